@@ -1,0 +1,2 @@
+//! The coordinator server.
+fn main() {}
