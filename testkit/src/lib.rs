@@ -1,1 +1,3 @@
-//! Rookery testkit.
+//! How Rookery is proven: real servers as processes, foreign clients, hostile bytes and benchmarks.
+
+pub mod process;
