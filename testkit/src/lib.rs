@@ -1,3 +1,5 @@
 //! How Rookery is proven: real servers as processes, foreign clients, hostile bytes and benchmarks.
 
+pub mod badinput;
 pub mod process;
+pub mod raw;
