@@ -1,5 +1,6 @@
 //! How Rookery is proven: real servers as processes, foreign clients, hostile bytes and benchmarks.
 
 pub mod badinput;
+pub mod interop;
 pub mod process;
 pub mod raw;

@@ -55,19 +55,26 @@ impl JavaProject {
         Ok(format!("{}/*", lib.display()))
     }
 
-    /// Compiles sources (paths relative to `testkit/interop/java`) against the project's jars and returns the
-    /// class path that holds both.
+    /// Compiles sources (paths relative to `testkit/interop/java`) against the project's jars, unless that was
+    /// done before, and returns the class path that holds both.
     pub fn compile(&self, sources: &[&str]) -> Result<String> {
         let jars = self.class_path()?;
-        let java = workspace().join("testkit/interop/java");
-        let classes = scratch("java")?.join(self.name).join(format!("classes.{}", std::process::id()));
-        std::fs::create_dir_all(&classes)?;
-        let mut command = Command::new("javac");
-        command.args(["-nowarn", "-encoding", "UTF-8", "-d"]).arg(&classes).args(["-cp", &jars]);
+        let folder = workspace().join("testkit/interop/java");
+        let home = scratch("java")?.join(self.name);
+        let (classes, stamp) = (home.join("classes"), home.join("sources"));
+        let mut text = std::fs::read_to_string(self.folder().join("pom.xml"))?;
         for source in sources {
-            command.arg(java.join(source));
+            text += &std::fs::read_to_string(folder.join(source))?;
         }
-        command_output(&mut command).with_context(|| format!("compiling {sources:?}"))?;
+        if std::fs::read_to_string(&stamp).ok().as_deref() != Some(&text) {
+            let _ = std::fs::remove_dir_all(&classes);
+            std::fs::create_dir_all(&classes)?;
+            let mut command = Command::new("javac");
+            command.args(["-nowarn", "-encoding", "UTF-8", "-d"]).arg(&classes).args(["-cp", &jars]);
+            command.args(sources.iter().map(|source| folder.join(source)));
+            command_output(&mut command).with_context(|| format!("compiling {sources:?}"))?;
+            std::fs::write(&stamp, text)?;
+        }
         Ok(format!("{}:{jars}", classes.display()))
     }
 }

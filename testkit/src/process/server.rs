@@ -234,8 +234,7 @@ impl Server {
             text.push_str("authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n");
         }
         for (key, value) in &self.options.keys {
-            // These two are system properties only.
-            if key != "jute.maxbuffer" && key != "superDigest" {
+            if !is_bare_property(key) {
                 text.push_str(&format!("{key}={value}\n"));
             }
         }
@@ -248,8 +247,8 @@ impl Server {
         command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=info");
         // No log line per request in the control either: its bench would pay for it.
         command.arg("-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.audit=error");
-        if let Some(limit) = self.options.keys.get("jute.maxbuffer") {
-            command.arg(format!("-Djute.maxbuffer={limit}"));
+        for (key, value) in self.options.keys.iter().filter(|(key, _)| is_bare_property(key)) {
+            command.arg(format!("-D{key}={value}"));
         }
         if let Some(login) = login {
             command.arg(format!("-Djava.security.auth.login.config={}", login.display()));
@@ -354,6 +353,12 @@ impl Server {
     pub fn log_tail(&self, bytes: u64) -> String {
         log_tail(&self.log_path(), bytes)
     }
+}
+
+/// Keys that Apache ZooKeeper reads as system properties without its own prefix, so that its configuration file
+/// cannot set them.
+fn is_bare_property(key: &str) -> bool {
+    key == "jute.maxbuffer" || key.starts_with("znode.container.")
 }
 
 /// Our server's binary: `COORDINATOR_BIN` if set; otherwise the one beside the running test or tool, built now
