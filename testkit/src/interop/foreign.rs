@@ -9,6 +9,7 @@
 //! | `@kill` | SIGKILL, then the same |
 //! | `@stop`, `@start` | one half of it |
 //! | `@freeze`, `@thaw` | SIGSTOP, SIGCONT |
+//! | `@broker-freeze`, `@broker-thaw` | the same to the Kafka broker of the suite |
 //!
 //! `@done` is the last line; a program that ends without it broke off.
 
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{Freeze, Server};
+use crate::process::{Freeze, Kafka, Server};
 
 /// The checks of one suite.
 #[derive(Debug, Default)]
@@ -64,13 +65,19 @@ impl Drop for Running {
 #[derive(Debug)]
 pub struct Session<'a> {
     server: &'a mut Server,
+    broker: Option<&'a Kafka>,
     frozen: Option<Freeze>,
 }
 
 impl<'a> Session<'a> {
     /// Begins a conversation about this server.
     pub fn new(server: &'a mut Server) -> Session<'a> {
-        Session { server, frozen: None }
+        Session { server, broker: None, frozen: None }
+    }
+
+    /// Begins a conversation about this server and a broker that depends on it.
+    pub fn with_broker(server: &'a mut Server, broker: &'a Kafka) -> Session<'a> {
+        Session { server, broker: Some(broker), frozen: None }
     }
 
     /// Runs the program until it is done, for at most `patience`.
@@ -126,7 +133,11 @@ impl<'a> Session<'a> {
                 self.frozen = Some(self.server.freeze()?);
                 Ok(())
             }
-            "thaw" => {
+            "broker-freeze" => {
+                self.frozen = Some(self.broker.context("the suite has no broker")?.freeze()?);
+                Ok(())
+            }
+            "thaw" | "broker-thaw" => {
                 self.frozen = None;
                 Ok(())
             }

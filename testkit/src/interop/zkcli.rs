@@ -50,9 +50,8 @@ pub(super) fn run(kind: Kind) -> Result<Report> {
     let script = server.home().join("commands");
     let text: String = LINES.iter().map(|(line, _)| format!("{line}\n")).collect();
     std::fs::write(&script, text + "quit\n")?;
-    let mut command: Command =
-        java_command(&class_path, "org.apache.zookeeper.ZooKeeperMain", &scratch("java")?);
-    command.args(["-server", &server.connect_string()]);
+    let mut command: Command = java_command(&class_path, &scratch("java")?);
+    command.args(["org.apache.zookeeper.ZooKeeperMain", "-server", &server.connect_string()]);
     let output = command.stdin(std::fs::File::open(&script)?).output().context("cannot start java")?;
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -79,13 +79,14 @@ impl JavaProject {
     }
 }
 
-/// `java` with the given class path, quiet about everything but what the program prints itself.
-pub fn java_command(class_path: &str, main: &str, working_directory: &Path) -> Command {
+/// `java` with the given class path, quiet about everything but what the program prints itself. The main class
+/// and its arguments are the caller's to add.
+pub fn java_command(class_path: &str, working_directory: &Path) -> Command {
     let mut command = Command::new("java");
     command
         .current_dir(working_directory)
         .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true"])
         .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
-        .args(["-cp", class_path, main]);
+        .args(["-cp", class_path]);
     command
 }

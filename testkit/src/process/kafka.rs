@@ -97,7 +97,7 @@ impl Kafka {
 
     /// Runs one of Kafka's own command-line classes to its end and returns what it printed.
     pub fn tool(&self, main: &str, arguments: &[&str]) -> Result<String> {
-        command_output(java_command(&self.class_path, main, self.home.path()).args(arguments))
+        command_output(java_command(&self.class_path, self.home.path()).arg(main).args(arguments))
     }
 
     /// The class path of the broker and its tools.
