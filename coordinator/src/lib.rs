@@ -2,6 +2,12 @@
 //!
 //! # The journey of one write
 //!
-//! [`tree`] executes commands.
+//! [`net`] decodes a frame → [`request`] turns it into a command → the log makes it durable → [`tree`] executes it →
+//! [`request`] writes the reply, after the events that it caused.
 
+pub mod config;
+pub mod limits;
+pub mod logging;
+pub mod net;
+pub mod request;
 pub mod tree;
