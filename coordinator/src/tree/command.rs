@@ -124,6 +124,10 @@ pub enum Op<'a> {
         path: &'a str,
         version: i32,
     },
+    /// An operation of a multi that the server refused by its configuration or its arguments alone.
+    Refused {
+        code: i32,
+    },
     #[serde(borrow)]
     Multi(Vec<Op<'a>>),
 }

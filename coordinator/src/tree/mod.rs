@@ -563,6 +563,7 @@ impl<'c> Execution<'_, 'c> {
             Op::SetData { path, data, version } => self.set_data(path, *data, *version),
             Op::SetAcl { path, acl, version } => self.set_acl(path, acl, *version),
             Op::Check { path, version } => self.check(path, *version),
+            Op::Refused { code } => Err(ErrorCode::from_wire(*code).unwrap_or(ErrorCode::BadArguments)),
             Op::Multi(ops) => Ok(self.multi(ops)),
         }
     }
