@@ -1,1 +1,3 @@
 //! Rookery coordinator.
+
+pub mod store;
