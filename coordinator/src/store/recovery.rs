@@ -136,10 +136,10 @@ impl Recovery {
         let mut unused = None;
         if let Some(reader) = self.reader.take() {
             if self.last.zxid != reader.last().zxid {
-                // The snapshot is ahead of the log; what comes next begins a new chain in a new segment.
+                // The snapshot is ahead of the log; see `end_segment`.
             } else if reader.offset() == SEGMENT_HEADER_BYTES {
                 unused = Some(reader.header().first_zxid);
-            } else {
+            } else if reader.offset() < reader.size() {
                 active = Some(self.settle(reader)?);
             }
         }
@@ -241,21 +241,18 @@ impl Recovery {
             return Ok(());
         }
 
-        let mut durable = None;
-        if let Note::Known(position) = self.note
-            && position.segment == Some(first_zxid)
-        {
-            durable = Some(position.offset);
-            if position.offset == reader.offset() && position.last.crc != link.crc {
-                return Err(reader.damaged(0, "this is another log than the one that was written here"));
-            }
-        }
-        if let Tail::Torn { bytes } = tail::judge(reader, why, durable)? {
+        let noted = match self.note {
+            Note::Known(position) => Some(position),
+            Note::Missing | Note::Unreadable => None,
+        };
+        if let Tail::Torn { bytes } = tail::judge(reader, why, noted)? {
             self.report.torn_bytes = Some(bytes);
         }
         if link.zxid >= self.snapshot_zxid {
             self.last = link;
         } else {
+            // What comes next begins a new chain in a new segment, so the note must not point into this one.
+            self.last_segment = None;
             let warning = format!(
                 "the log ends at zxid 0x{:x}, before the snapshot at zxid 0x{:x}; the snapshot has it all",
                 link.zxid, self.snapshot_zxid

@@ -7,6 +7,7 @@
 
 use super::disk::DiskFile;
 use super::error::StoreError;
+use super::position::Position;
 use super::record::{self, RecordHeader, TRAILER_BYTES};
 use super::segment::SegmentReader;
 
@@ -23,13 +24,23 @@ pub(super) enum Tail {
     Torn { bytes: u64 },
 }
 
-/// Judges what stands at the reader's offset, where `why` says that no good record stands. `durable` is an offset up to
-/// which the segment is known to have been durable.
-pub(super) fn judge(reader: &SegmentReader, why: &str, durable: Option<u64>) -> Result<Tail, StoreError> {
+/// Judges what stands at the reader's offset, where `why` says that no good record stands. `noted` is where the log was
+/// durable according to the position file.
+pub(super) fn judge(reader: &SegmentReader, why: &str, noted: Option<Position>) -> Result<Tail, StoreError> {
     let start = reader.offset();
     let damaged = |what: String| Err(reader.damaged(start, what));
-    if let Some(durable) = durable.filter(|&durable| durable > start) {
-        return damaged(format!("{why}, but records up to byte {durable} were acknowledged"));
+    if let Some(noted) = noted {
+        let here = noted.segment == Some(reader.header().first_zxid);
+        if here && noted.offset > start {
+            return damaged(format!("{why}, but records up to byte {} were acknowledged", noted.offset));
+        }
+        if here && noted.offset == start && noted.last != reader.last() {
+            return Err(reader.damaged(0, "this is another log than the one that was written here"));
+        }
+        if noted.last == reader.last() && reader.size() == start {
+            // A segment that had a successor was cut to its length, and the successor, still empty, was removed again.
+            return Ok(Tail::Clean);
+        }
     }
     if reader.size() - start < record::HEADER_BYTES as u64 {
         return damaged(format!(
