@@ -1,1 +1,3 @@
 //! Rookery testkit.
+
+pub mod sim;
