@@ -4,3 +4,4 @@ pub mod badinput;
 pub mod interop;
 pub mod process;
 pub mod raw;
+pub mod sim;

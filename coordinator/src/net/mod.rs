@@ -1,0 +1,5 @@
+//! DECODE and REPLY: sockets, and what is spoken on them.
+
+pub mod connection;
+pub mod listener;
+pub mod tls;
