@@ -1,5 +1,6 @@
 //! Rookery coordinator.
 
+pub mod auth;
 pub mod config;
 pub mod limits;
 pub mod logging;

@@ -251,6 +251,7 @@ pub const KEYS: &[Key] = &[
     honoured("ssl.ciphersuites", "all secure ones", "Cipher suites offered, by their standard names"),
     honoured("ssl.handshakeDetectionTimeoutMillis", "5000", "Milliseconds a TLS handshake may take"),
     honoured("ssl.authProvider", "x509", "How a client certificate becomes an identity: x509"),
+    honoured("ssl.x509.*", "subject", "Not supported: a client certificate is known by its subject only"),
     honoured("client.certReload", "false", "Load changed key and trust stores without a restart"),
     honoured("ssl.crl", "false", "Only false: certificates are not looked up in revocation lists"),
     honoured("ssl.ocsp", "false", "Only false: certificates are not looked up at an OCSP responder"),

@@ -310,6 +310,14 @@ impl Reader<'_> {
         for key in ["ssl.crl", "ssl.ocsp", "ssl.clientHostnameVerification"] {
             self.only_false(key);
         }
+        let others: Vec<_> =
+            self.settings.with_prefix("ssl.x509.").map(|(name, _)| name.to_owned()).collect();
+        for name in others {
+            self.wrong(
+                &format!("ssl.x509.{name}"),
+                "is not supported: a client certificate is known by its subject only",
+            );
+        }
         let () = self.choice("ssl.authProvider", (), &[("x509", ())]);
         let client_auth = self.choice(
             "ssl.clientAuth",
