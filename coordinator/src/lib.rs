@@ -1,6 +1,8 @@
 //! Rookery coordinator.
 
+pub mod audit;
 pub mod auth;
+pub mod calendar;
 pub mod config;
 pub mod limits;
 pub mod logging;

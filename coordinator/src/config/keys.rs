@@ -394,7 +394,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Finds a key by its exact name, in either spelling (`key` or `zookeeper.key`).
-pub(super) fn find(name: &str) -> Option<(&'static Key, String)> {
+pub fn find(name: &str) -> Option<(&'static Key, String)> {
     let name = name.strip_prefix("zookeeper.").unwrap_or(name);
     let exact = KEYS.iter().find(|key| key.name == name);
     let key = exact.or_else(|| KEYS.iter().find(|key| key.matches_pattern(name)))?;
@@ -427,6 +427,11 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 }
 
 impl Key {
+    /// Does the name stand for many keys, such as `server.1` and `server.2`?
+    pub fn is_pattern(&self) -> bool {
+        self.name.ends_with('*')
+    }
+
     /// Does `name` fall under this key's `prefix*`?
     fn matches_pattern(&self, name: &str) -> bool {
         self.name

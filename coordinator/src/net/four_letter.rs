@@ -3,6 +3,7 @@
 //! Tools read these texts with regular expressions, so they are ZooKeeper's to the byte; the tests hold what a 3.9.4
 //! server printed.
 
+use crate::calendar::Date;
 use crate::config::Config;
 use crate::limits::LISTING_BYTES_MAX;
 use crate::metrics::{ProcessView, Report, fraction};
@@ -324,38 +325,11 @@ fn sets<T>(text: &mut String, name: &str, sets: &[Expiring<T>], show: impl Fn(&T
     let all: usize = sets.iter().map(|set| set.what.len()).sum();
     let _ = writeln!(text, "{name} Sets ({})/({all}):", sets.len());
     for set in sets {
-        let _ = writeln!(text, "{} expire at {}:", set.what.len(), java_date(set.at_ms));
+        let _ = writeln!(text, "{} expire at {}:", set.what.len(), Date::of(set.at_ms).java());
         for item in &set.what {
             let _ = writeln!(text, "\t{}", show(item));
         }
     }
-}
-
-/// `Sat Nov 21 15:34:59 UTC 2026`, as Java prints a date.
-fn java_date(unix_ms: i64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let seconds = unix_ms.div_euclid(1000);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Counting years from March puts the leap day at the end of one; eras of 400 years all have the same length.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = (from_march + 2) % 12;
-    let year = year_of_era + era * 400 + i64::from(month < 2);
-    format!(
-        "{} {} {day:02} {:02}:{:02}:{:02} UTC {year}",
-        DAYS[days.rem_euclid(7) as usize],
-        MONTHS[month as usize],
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
 }
 
 /// How `cons` names the operation of a request.
@@ -563,19 +537,6 @@ mod tests {
     fn other_bytes_are_no_words() {
         for bytes in [*b"GET ", *b"RUOK", [0, 0, 0, 45], [22, 3, 1, 0]] {
             assert_eq!(Word::parse(bytes), None);
-        }
-    }
-
-    #[test]
-    fn dates() {
-        for (ms, text) in [
-            (0, "Thu Jan 01 00:00:00 UTC 1970"),
-            (951_782_400_000, "Tue Feb 29 00:00:00 UTC 2000"),
-            (1_709_251_199_999, "Thu Feb 29 23:59:59 UTC 2024"),
-            (4_102_444_800_000, "Fri Jan 01 00:00:00 UTC 2100"),
-            (-1, "Wed Dec 31 23:59:59 UTC 1969"),
-        ] {
-            assert_eq!(java_date(ms), text);
         }
     }
 
