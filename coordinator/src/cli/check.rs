@@ -54,7 +54,11 @@ mod tests {
 
     #[test]
     fn the_report_shows_values_origins_and_no_secrets() {
-        let flags = [("tickTime", "1000"), ("DigestAuthenticationProvider.superDigest", "super:geheim"), ("initLimit", "5")];
+        let flags = [
+            ("tickTime", "1000"),
+            ("DigestAuthenticationProvider.superDigest", "super:geheim"),
+            ("initLimit", "5"),
+        ];
         let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
         let loaded = Sources { flags, ..Sources::default() }.load().unwrap();
         let text = report(&loaded.config, &loaded.settings);

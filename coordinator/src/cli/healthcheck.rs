@@ -109,9 +109,10 @@ mod tests {
     use std::net::TcpListener;
 
     /// A server that reads once and answers each connection in turn with the next of `answers`.
-    fn answering(answers: &'static [&'static [u8]]) -> String {
+    fn answering(answers: &[&'static [u8]]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let answers = answers.to_vec();
         std::thread::spawn(move || {
             for answer in answers {
                 let (mut stream, _) = listener.accept().unwrap();
@@ -145,7 +146,10 @@ mod tests {
         ask_operations(&answering(&[b"HTTP/1.1 200 OK\r\n\r\nok"])).unwrap();
         let busy = b"HTTP/1.1 503 Service Unavailable\r\n\r\n[-] writes: disk full";
         assert!(reason(ask_operations(&answering(&[busy]))).contains("disk full"));
-        assert!(reason(ask_operations(&answering(&[b"HTTP/1.1 404 Not Found\r\n\r\n"]))).contains("as a coordinator"));
+        assert!(
+            reason(ask_operations(&answering(&[b"HTTP/1.1 404 Not Found\r\n\r\n"])))
+                .contains("as a coordinator")
+        );
     }
 
     #[test]

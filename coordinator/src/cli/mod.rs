@@ -6,7 +6,7 @@
 mod check;
 mod healthcheck;
 
-use crate::config::{Effect, KEYS, Key, Sources, find_key};
+use crate::config::{Effect, KEYS, Key, Sources, find_key_loosely};
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use clap_complete::Shell;
 use std::ffi::OsString;
@@ -92,32 +92,38 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, c
     })
 }
 
-/// Flags whose names are no single key (`--server.1 …`, `--zookeeper.skipACL …`) become `--set key=value`.
+/// Flags as people write them become flags as they are defined: `--client-port` is `--clientPort`, and names that stand
+/// for no single flag (`--server.1 …`, `--zookeeper.skipACL …`) become `--set key=value`.
 fn spell_out(arguments: Vec<OsString>) -> Vec<OsString> {
     let mut spelled = Vec::with_capacity(arguments.len());
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let text = argument.to_str().and_then(|text| text.strip_prefix("--"));
-        let (name, value) = match text.map(|text| text.split_once('=').unwrap_or((text, ""))) {
-            Some((name, value)) => (name.to_owned(), value.to_owned()),
-            None => (String::new(), String::new()),
+        let (name, value) = match text.map(|text| text.split_once('=')) {
+            Some(Some((name, value))) => (name, Some(value.to_owned())),
+            _ => (text.unwrap_or_default(), None),
         };
-        let odd = find_key(&name).is_some_and(|(key, _)| key.is_pattern() || name.starts_with("zookeeper."));
-        if !odd {
+        let Some((key, full)) = find_key_loosely(name).filter(|(key, _)| is_flag(key) || key.is_pattern())
+        else {
             spelled.push(argument);
             continue;
+        };
+        if key.is_pattern() {
+            let value = value.map(OsString::from).or_else(|| arguments.next()).unwrap_or_default();
+            let mut setting = OsString::from(format!("{full}="));
+            setting.push(value);
+            spelled.extend(["--set".into(), setting]);
+        } else {
+            let value = value.map(|value| format!("={value}")).unwrap_or_default();
+            spelled.push(format!("--{full}{value}").into());
         }
-        let separate = !text.is_some_and(|text| text.contains('='));
-        let value = if separate { arguments.next().unwrap_or_default() } else { value.into() };
-        let mut setting = OsString::from(format!("{name}="));
-        setting.push(value);
-        spelled.extend(["--set".into(), setting]);
     }
     spelled
 }
 
 fn command() -> Command {
-    let check = Command::new("check").about("Show the effective settings, warnings and errors, without serving");
+    let check =
+        Command::new("check").about("Show the effective settings, warnings and errors, without serving");
     let config = Command::new("config")
         .about("Look at the configuration")
         .subcommand_required(true)
@@ -138,9 +144,9 @@ fn command() -> Command {
                 .help("Its operations port, for servers without a plain client port"),
         )
         .arg(config_file().help("Where to read the client port from"));
-    let completions = Command::new("completions").about("Print completions for a shell").arg(
-        Arg::new("shell").required(true).value_name("SHELL").value_parser(value_parser!(Shell)),
-    );
+    let completions = Command::new("completions")
+        .about("Print completions for a shell")
+        .arg(Arg::new("shell").required(true).value_name("SHELL").value_parser(value_parser!(Shell)));
     with_settings(Command::new("coordinator"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("A coordination service that speaks ZooKeeper's client protocol")
@@ -176,7 +182,12 @@ fn with_settings(command: Command) -> Command {
 }
 
 fn flags() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(|key| !key.is_pattern())
+    KEYS.iter().filter(|key| is_flag(key))
+}
+
+/// Is the key a flag of its own? `version` stands in membership files, and is another flag.
+fn is_flag(key: &Key) -> bool {
+    !key.is_pattern() && key.name != "version"
 }
 
 fn flag(key: &'static Key) -> Arg {
@@ -192,8 +203,6 @@ fn flag(key: &'static Key) -> Arg {
         .help_heading("Settings, all of them also keys of zoo.cfg")
         .hide(key.effect != Effect::Honoured)
         .hide_short_help(!COMMON.contains(&key.name));
-    let kebab = key.kebab();
-    let flag = if kebab == key.name { flag } else { flag.alias(kebab) };
     match key.name {
         "rookery.log" => flag.visible_alias("log-level"),
         "rookery.log.format" => flag.visible_alias("log-format"),
@@ -221,7 +230,9 @@ impl Request {
                 clap_complete::generate(shell, &mut command(), "coordinator", &mut std::io::stdout());
                 Ok(())
             }
-            Request::Man => clap_mangen::Man::new(command()).render(&mut std::io::stdout()).map_err(Into::into),
+            Request::Man => {
+                clap_mangen::Man::new(command()).render(&mut std::io::stdout()).map_err(Into::into)
+            }
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
@@ -262,7 +273,8 @@ mod tests {
             other => panic!("{line}: {other:?}"),
         };
         assert_eq!(sources.file, file.map(PathBuf::from), "{line}");
-        let expected: Vec<_> = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let expected: Vec<_> =
+            flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         assert_eq!(sources.flags, expected, "{line}");
     }
 
@@ -278,10 +290,15 @@ mod tests {
         check("--config zoo.cfg --clientPort 2182", Some("zoo.cfg"), &[("clientPort", "2182")]);
         check("--client-port=2182", None, &[("clientPort", "2182")]);
         check("--log-level debug", None, &[("rookery.log", "debug")]);
-        check("--admin.serverPort 0 --largeRequestThreshold -1", None, &[("largeRequestThreshold", "-1"), ("admin.serverPort", "0")]);
+        check(
+            "--admin.serverPort 0 --largeRequestThreshold -1",
+            None,
+            &[("largeRequestThreshold", "-1"), ("admin.serverPort", "0")],
+        );
         check("--server.1=a:1:2;3", None, &[("server.1", "a:1:2;3")]);
         check("--server.1 a:1:2;3 x.cfg", Some("x.cfg"), &[("server.1", "a:1:2;3")]);
-        check("--zookeeper.skipACL yes", None, &[("zookeeper.skipACL", "yes")]);
+        check("--zookeeper.skipACL yes", None, &[("skipACL", "yes")]);
+        check("--autopurge-snap-retain-count 5", None, &[("autopurge.snapRetainCount", "5")]);
         check("--set weight.1=2", None, &[("weight.1", "2")]);
         check("config check --tickTime 1 zoo.cfg", Some("zoo.cfg"), &[("tickTime", "1")]);
     }
@@ -305,7 +322,12 @@ mod tests {
         let (short, long) = (command().render_help().to_string(), command().render_long_help().to_string());
         for key in flags().filter(|key| key.effect == Effect::Honoured) {
             assert!(long.contains(&format!("--{} ", key.name)), "{}", key.name);
-            assert_eq!(short.contains(&format!("--{} ", key.name)), COMMON.contains(&key.name), "{}", key.name);
+            assert_eq!(
+                short.contains(&format!("--{} ", key.name)),
+                COMMON.contains(&key.name),
+                "{}",
+                key.name
+            );
         }
         assert!(short.contains("coordinator zoo.cfg"));
     }

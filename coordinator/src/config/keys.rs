@@ -402,7 +402,7 @@ pub fn find(name: &str) -> Option<(&'static Key, String)> {
 }
 
 /// Finds a key by a name that ignores case, hyphens, underscores and dots, as flags and variables are written.
-pub(super) fn find_loosely(name: &str) -> Option<(&'static Key, String)> {
+pub fn find_loosely(name: &str) -> Option<(&'static Key, String)> {
     find(name).or_else(|| {
         let wanted = loosely(name.strip_prefix("zookeeper.").unwrap_or(name));
         let key = KEYS.iter().find(|key| !key.name.ends_with('*') && loosely(key.name) == wanted)?;
@@ -437,20 +437,6 @@ impl Key {
         self.name
             .strip_suffix('*')
             .is_some_and(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
-    }
-
-    /// The spelling of a flag that suits a shell: `clientPort` becomes `client-port`.
-    pub fn kebab(&self) -> String {
-        let mut kebab = String::with_capacity(self.name.len() + 4);
-        let mut previous = '-';
-        for c in self.name.chars() {
-            if c.is_ascii_uppercase() && previous.is_ascii_lowercase() {
-                kebab.push('-');
-            }
-            kebab.push(if matches!(c, '.' | '_') { '-' } else { c.to_ascii_lowercase() });
-            previous = c;
-        }
-        kebab
     }
 }
 
@@ -489,6 +475,8 @@ mod tests {
             name(find_loosely("ROOKERY_MEMORY_LIMIT")),
             Some(("rookery.memoryLimit", "rookery.memoryLimit".into()))
         );
+        let retain = "autopurge.snapRetainCount";
+        assert_eq!(name(find_loosely("autopurge-snap-retain-count")), Some((retain, retain.into())));
         assert_eq!(name(find("server.principal")), Some(("server.principal", "server.principal".into())));
     }
 
@@ -512,13 +500,5 @@ mod tests {
         let all = names.len();
         names.dedup();
         assert_eq!(names.len(), all);
-    }
-
-    #[test]
-    fn flags_in_kebab_case() {
-        let check = |name: &str, expected: &str| assert_eq!(find(name).unwrap().0.kebab(), expected);
-        check("clientPort", "client-port");
-        check("autopurge.snapRetainCount", "autopurge-snap-retain-count");
-        check("4lw.commands.whitelist", "4lw-commands-whitelist");
     }
 }

@@ -1,0 +1,84 @@
+//! Which files are no longer needed?
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::disk::Disk;
+use super::error::StoreError;
+use super::recovery::list;
+use super::{segment, snapshot};
+
+/// Removes old snapshots, and log segments that no kept snapshot needs.
+///
+/// Kept are the newest `snapshots_kept` good snapshots, and every segment with a record after the oldest of them. As long
+/// as there are fewer good snapshots, nothing is removed.
+#[derive(Debug)]
+pub struct Retention {
+    log_disk: Arc<dyn Disk>,
+    snapshot_disk: Arc<dyn Disk>,
+    /// At least one.
+    snapshots_kept: usize,
+    /// Snapshots that were read back since the start.
+    good: BTreeSet<u64>,
+}
+
+impl Retention {
+    pub fn new(log_disk: Arc<dyn Disk>, snapshot_disk: Arc<dyn Disk>, snapshots_kept: usize) -> Retention {
+        Retention { log_disk, snapshot_disk, snapshots_kept: snapshots_kept.max(1), good: BTreeSet::new() }
+    }
+
+    /// Removes what may go and returns the names. `written` is a snapshot that was just read back.
+    pub fn purge(&mut self, written: u64) -> Result<Vec<String>, StoreError> {
+        self.good.insert(written);
+        let Some(oldest) = self.oldest_kept()? else { return Ok(Vec::new()) };
+        self.good = self.good.split_off(&oldest);
+
+        let mut snapshots = zxids(self.snapshot_disk.as_ref(), snapshot::parse_name)?;
+        snapshots.retain(|&zxid| zxid < oldest);
+        let mut removed = remove(self.snapshot_disk.as_ref(), snapshots.into_iter().map(snapshot::name))?;
+
+        let segments = zxids(self.log_disk.as_ref(), segment::parse_name)?;
+        // A segment ends before its successor begins; the last one, which is being written, has none.
+        let unneeded =
+            segments.windows(2).filter(|pair| pair[1] <= oldest + 1).map(|pair| segment::name(pair[0]));
+        removed.extend(remove(self.log_disk.as_ref(), unneeded)?);
+        Ok(removed)
+    }
+
+    /// The oldest of the snapshots to keep, if there are enough good ones.
+    fn oldest_kept(&mut self) -> Result<Option<u64>, StoreError> {
+        let mut kept = 0;
+        for zxid in zxids(self.snapshot_disk.as_ref(), snapshot::parse_name)?.into_iter().rev() {
+            if !self.good.contains(&zxid) {
+                match snapshot::check(self.snapshot_disk.as_ref(), zxid) {
+                    Ok(()) => self.good.insert(zxid),
+                    Err(StoreError::Damaged { .. }) => continue,
+                    Err(error) => return Err(error),
+                };
+            }
+            kept += 1;
+            if kept == self.snapshots_kept {
+                return Ok(Some(zxid));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn zxids(disk: &dyn Disk, parse_name: fn(&str) -> Option<u64>) -> Result<Vec<u64>, StoreError> {
+    let mut zxids: Vec<u64> = list(disk)?.iter().filter_map(|name| parse_name(name)).collect();
+    zxids.sort_unstable();
+    Ok(zxids)
+}
+
+fn remove(disk: &dyn Disk, names: impl Iterator<Item = String>) -> Result<Vec<String>, StoreError> {
+    let failed = |action, file, source| StoreError::Io { action, file, source };
+    let names: Vec<String> = names.collect();
+    for name in &names {
+        disk.remove(name).map_err(|source| failed("remove", disk.path().join(name), source))?;
+    }
+    if !names.is_empty() {
+        disk.sync_dir().map_err(|source| failed("sync directory", disk.path().to_path_buf(), source))?;
+    }
+    Ok(names)
+}

@@ -1,0 +1,206 @@
+//! The parts together, on a real directory.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+
+fn disk(dir: &Path) -> Arc<dyn Disk> {
+    Arc::new(RealDisk::open(dir).expect("the directory is free"))
+}
+
+type Records = Vec<(u64, Vec<u8>)>;
+
+fn recover(disk: &Arc<dyn Disk>, options: LogOptions) -> Result<(Records, Log, RecoveryReport), StoreError> {
+    let mut recovery = Recovery::open(Arc::clone(disk), Arc::clone(disk), options)?;
+    if let Some(snapshot) = recovery.snapshot() {
+        while snapshot.next_chunk()?.is_some() {}
+    }
+    let mut records = Vec::new();
+    while let Some((zxid, body)) = recovery.next_record()? {
+        records.push((zxid, body.to_vec()));
+    }
+    let (log, report) = recovery.finish()?;
+    Ok((records, log, report))
+}
+
+fn body(zxid: u64) -> Vec<u8> {
+    vec![zxid as u8; 10 + zxid as usize % 700]
+}
+
+fn spawn(log: Log) -> (LogHandle, Receiver<LogEvent>) {
+    let (sender, events) = channel();
+    let handle = LogHandle::spawn(log, move |event| sender.send(event).expect("the test listens"));
+    (handle.expect("a thread"), events)
+}
+
+/// Waits until everything up to `zxid` is durable.
+fn wait_durable(events: &Receiver<LogEvent>, zxid: u64) {
+    loop {
+        match events.recv_timeout(Duration::from_secs(20)).expect("a report") {
+            LogEvent::Durable(flushed) if flushed.zxid == zxid => return,
+            LogEvent::Durable(flushed) => assert!(flushed.zxid < zxid),
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_was_appended_is_read_back_after_a_clean_stop_and_goes_on() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let mut expected = Records::new();
+    for round in 0..4 {
+        let disk = disk(dir.path());
+        let options = LogOptions { segment_bytes_max: 100_000, ..LogOptions::default() };
+        let (records, log, report) = recover(&disk, options).expect("a start");
+        assert_eq!(records, expected);
+        assert_eq!(report.records, expected.len() as u64);
+        assert_eq!((report.torn_bytes, report.warnings.len()), (None, 0));
+        let (handle, events) = spawn(log);
+        for zxid in round * 500 + 1..=(round + 1) * 500 {
+            handle.append(zxid, body(zxid).into()).expect("room");
+            expected.push((zxid, body(zxid)));
+        }
+        wait_durable(&events, (round + 1) * 500);
+        handle.shutdown().expect("a clean stop");
+    }
+}
+
+#[test]
+fn a_snapshot_shortens_the_replay_and_old_files_go() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let disk = disk(dir.path());
+    let (_, log, _) = recover(&disk, LogOptions::default()).expect("a start");
+    let (handle, log_events) = spawn(log);
+    let (sender, snapshot_events) = channel();
+    let retention = Retention::new(Arc::clone(&disk), Arc::clone(&disk), 2);
+    let snapshots = SnapshotHandle::spawn(Arc::clone(&disk), Some(retention), move |event| {
+        sender.send(event).expect("listens")
+    })
+    .expect("a thread");
+    for round in 1..=4 {
+        for zxid in (round - 1) * 10 + 1..=round * 10 {
+            handle.append(zxid, body(zxid).into()).expect("room");
+        }
+        wait_durable(&log_events, round * 10);
+        handle.roll();
+        assert!(snapshots.begin(round * 10, b"header".to_vec()));
+        assert!(!snapshots.begin(99, Vec::new()), "one at a time");
+        snapshots.chunk(vec![7; 100_000]).expect("room");
+        snapshots.chunk(b"short".to_vec()).expect("room");
+        snapshots.finish(b"trailer".to_vec());
+        match snapshot_events.recv_timeout(Duration::from_secs(20)).expect("a report") {
+            SnapshotEvent::Done { summary, removed } => {
+                assert_eq!((summary.zxid, summary.chunks, summary.content_bytes), (round * 10, 2, 100_005));
+                assert_eq!(removed.is_empty(), round == 1, "{removed:?}");
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+        assert!(!snapshots.is_busy());
+    }
+    snapshots.shutdown();
+    handle.append(41, body(41).into()).expect("room");
+    handle.shutdown().expect("a clean stop");
+
+    let mut names = disk.list().expect("list");
+    names.sort();
+    assert_eq!(names, ["lock", "log.1f", "log.29", "position", "snapshot.1e", "snapshot.28"]);
+    let mut recovery =
+        Recovery::open(Arc::clone(&disk), Arc::clone(&disk), LogOptions::default()).expect("a start");
+    let snapshot = recovery.snapshot().expect("a snapshot");
+    assert_eq!((snapshot.zxid(), snapshot.header()), (40, &b"header"[..]));
+    assert_eq!(snapshot.next_chunk().expect("good"), Some(vec![7; 100_000]));
+    assert_eq!(snapshot.next_chunk().expect("good"), Some(b"short".to_vec()));
+    assert_eq!(snapshot.next_chunk().expect("good"), None);
+    assert_eq!(snapshot.trailer(), Some(&b"trailer"[..]));
+    assert_eq!(recovery.next_record().expect("good"), Some((41, Bytes::from(body(41)))));
+    assert_eq!(recovery.next_record().expect("good"), None);
+}
+
+#[test]
+fn a_snapshot_given_up_leaves_nothing_and_the_next_one_may_begin() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let disk = disk(dir.path());
+    let snapshots = SnapshotHandle::spawn(Arc::clone(&disk), None, |_| {}).expect("a thread");
+    assert!(snapshots.begin(5, Vec::new()));
+    snapshots.chunk(vec![1; 1000]).expect("room");
+    snapshots.abort();
+    while snapshots.is_busy() {
+        std::thread::yield_now();
+    }
+    assert!(snapshots.begin(6, Vec::new()));
+    snapshots.shutdown();
+    assert_eq!(disk.list().expect("list"), ["lock"]);
+}
+
+#[test]
+fn chunks_wait_for_room() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let disk = disk(dir.path());
+    let (sender, events) = channel();
+    let snapshots = SnapshotHandle::spawn(disk, None, move |event| sender.send(event).expect("listens"));
+    let snapshots = snapshots.expect("a thread");
+    assert!(snapshots.begin(5, Vec::new()));
+    let mut chunk = vec![3; 1 << 20];
+    let mut sent = 0;
+    while sent < 40 {
+        match snapshots.chunk(chunk) {
+            Ok(()) => {
+                sent += 1;
+                chunk = vec![3; 1 << 20];
+            }
+            Err(back) => {
+                chunk = back;
+                match events.recv_timeout(Duration::from_secs(20)).expect("a report") {
+                    SnapshotEvent::Room => {}
+                    other => panic!("unexpected {other:?}"),
+                }
+            }
+        }
+    }
+    snapshots.finish(Vec::new());
+    loop {
+        match events.recv_timeout(Duration::from_secs(20)).expect("a report") {
+            SnapshotEvent::Room => {}
+            SnapshotEvent::Done { summary, .. } => break assert_eq!(summary.chunks, 40),
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_panic_on_the_log_thread_is_reported() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let disk = disk(dir.path());
+    let (_, log, _) = recover(&disk, LogOptions::default()).expect("a start");
+    let (handle, events) = spawn(log);
+    handle.append(2, Bytes::new()).expect("room");
+    match events.recv_timeout(Duration::from_secs(20)).expect("a report") {
+        LogEvent::Failed(StoreError::Thread(text)) => assert!(text.contains("does not follow"), "{text}"),
+        other => panic!("unexpected {other:?}"),
+    }
+    handle.shutdown().expect("it was reported already");
+}
+
+#[test]
+fn the_queue_is_bounded() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let disk = disk(dir.path());
+    let (_, log, _) = recover(&disk, LogOptions::default()).expect("a start");
+    let stall = Arc::new(Mutex::new(()));
+    let held = stall.lock().expect("not poisoned");
+    let reports = Arc::clone(&stall);
+    let handle = LogHandle::spawn(log, move |_| drop(reports.lock())).expect("a thread");
+    let mut zxid = 1;
+    while handle.append(zxid, vec![0; 100_000].into()).is_ok() {
+        zxid += 1;
+        assert!(zxid < 10_000, "no bound");
+    }
+    assert!(!handle.has_room());
+    drop(held);
+    handle.shutdown().expect("a clean stop");
+}

@@ -1,0 +1,3 @@
+//! The simulated outside world.
+
+pub mod disk;
