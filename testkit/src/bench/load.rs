@@ -263,15 +263,16 @@ impl Run {
                 }
                 wait = wait.min(due(paced).saturating_duration_since(now));
             }
-            let timeout =
-                Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
+            let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
             epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), Some(&timeout))?;
             for event in events.drain(..) {
-                let index = event.data.u64() as usize;
-                if event.flags.intersects(epoll::EventFlags::OUT) {
+                // The kernel's struct is packed: its fields are copied, not borrowed.
+                let (data, flags) = (event.data, event.flags);
+                let index = data.u64() as usize;
+                if flags.intersects(epoll::EventFlags::OUT) {
                     self.flush(index)?;
                 }
-                if event.flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP) {
+                if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP) {
                     self.receive(index, phase)?;
                 }
             }

@@ -3,10 +3,10 @@
 mod cases;
 mod histogram;
 mod load;
-mod report;
 mod reference;
+mod report;
 
 pub use cases::{CASES, Plan, run};
 pub use histogram::Histogram;
 pub use load::{Pace, Shape, Tally};
-pub use report::Report;
+pub use report::{Figure, Report};
