@@ -1,3 +1,17 @@
-//! Rookery coordinator.
+//! The coordinator: a tree of znodes that many clients agree on.
+//!
+//! # The journey of one write
+//!
+//! [`net`] decodes a frame → [`request`] turns it into a command → [`store`] makes it durable → [`tree`] executes it →
+//! [`request`] writes the reply, after the events that it caused.
 
+pub mod config;
+pub mod limits;
+pub mod logging;
+pub mod metrics;
+pub mod net;
+pub mod request;
+pub mod server;
 pub mod store;
+pub mod tree;
+pub mod view;

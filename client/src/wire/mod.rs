@@ -1,0 +1,4 @@
+//! The public protocols, each message defined once for both ends. Nothing here opens a socket or reads a clock.
+
+pub mod codec;
+pub mod zk;

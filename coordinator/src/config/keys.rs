@@ -1,0 +1,518 @@
+//! Every configuration key: ZooKeeper's own, and the few of ours.
+//!
+//! One table serves the file, the flags, the container variables, `--help`, the man page and `config check`, so none of
+//! them can know a key that the others do not.
+
+/// What setting a key does here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The server acts on it.
+    Honoured,
+    /// It is accepted and changes nothing; the text says why, and is printed at start.
+    Inert(&'static str),
+    /// It belongs to ensembles, which this release cannot form.
+    Ensemble,
+}
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// ZooKeeper's name without the `zookeeper.` prefix. A trailing `*` stands for any suffix.
+    pub name: &'static str,
+    /// What holds when nobody sets it, as text for people.
+    pub default: &'static str,
+    /// One line of explanation.
+    pub help: &'static str,
+    /// What setting it does.
+    pub effect: Effect,
+    /// Its value must not be shown.
+    pub secret: bool,
+}
+
+const fn honoured(name: &'static str, default: &'static str, help: &'static str) -> Key {
+    Key { name, default, help, effect: Effect::Honoured, secret: false }
+}
+
+const fn secret(name: &'static str, help: &'static str) -> Key {
+    Key { name, default: "", help, effect: Effect::Honoured, secret: true }
+}
+
+const fn inert(name: &'static str, why: &'static str) -> Key {
+    Key {
+        name,
+        default: "",
+        help: "Accepted for compatibility; changes nothing",
+        effect: Effect::Inert(why),
+        secret: false,
+    }
+}
+
+const fn ensemble(name: &'static str) -> Key {
+    Key { name, default: "", help: "For ensembles", effect: Effect::Ensemble, secret: false }
+}
+
+const EDGE: &str = "one thread serves all client sockets, so there are no pools or queues to size";
+const MEMORY: &str = "replies are encoded straight from the tree, so there is no cache to size";
+const SNAPSHOTS: &str = "snapshots are always compressed, checksummed and exact";
+const THROTTLE: &str =
+    "overload is met by not reading from the socket, never by delaying or dropping queued requests";
+const JVM: &str = "there is no Java virtual machine here";
+const BATCH: &str =
+    "whatever is queued while one fsync runs becomes the next batch, so there is no timer to set";
+const KERBEROS: &str = "only DIGEST-MD5 is offered; there is no Kerberos";
+const CLIENT: &str = "it is a setting of clients";
+const PURGE: &str =
+    "containers and TTL nodes are deleted within milliseconds of being due, not by a periodic sweep";
+
+/// The table.
+pub const KEYS: &[Key] = &[
+    // Where clients connect.
+    honoured("clientPort", "2181", "Port for plain clients; 0 = none"),
+    honoured(
+        "clientPortAddress",
+        "127.0.0.1, or all addresses when clientPort is set",
+        "Address for plain clients",
+    ),
+    honoured("secureClientPort", "none", "Port for TLS clients"),
+    honoured("secureClientPortAddress", "all addresses", "Address for TLS clients"),
+    honoured("client.portUnification", "false", "Serve TLS and plain clients on clientPort"),
+    honoured("clientPortListenBacklog", "1024", "Connections the system may queue before they are accepted"),
+    honoured("clientTcpKeepAlive", "false", "TCP keep-alive on client connections"),
+    // Time.
+    honoured("tickTime", "2000", "Milliseconds of one tick, the unit of session expiry"),
+    honoured("minSessionTimeout", "2 ticks", "Shortest session timeout granted, milliseconds"),
+    honoured("maxSessionTimeout", "20 ticks", "Longest session timeout granted, milliseconds"),
+    honoured(
+        "nio.sessionlessCnxnTimeout",
+        "10000",
+        "Milliseconds a new connection may take to send its handshake",
+    ),
+    // Storage.
+    honoured("dataDir", "./rookery-data/coordinator", "Directory of snapshots and myid"),
+    honoured("dataLogDir", "dataDir", "Directory of the log; a device of its own is best"),
+    honoured("datadir.autocreate", "true", "Create missing data directories"),
+    honoured("snapCount", "100000", "Writes between two snapshots (randomised between half of it and all)"),
+    honoured("snapSizeLimitInKb", "4194304", "KiB of log between two snapshots; 0 or less = no limit"),
+    honoured("txnLogSizeLimitInKb", "off", "KiB after which a log segment is closed"),
+    honoured("preAllocSize", "65536", "KiB by which a log segment grows ahead of its contents, at most"),
+    honoured("forceSync", "yes", "\"no\" acknowledges writes that a power failure can still lose"),
+    honoured(
+        "fsync.warningthresholdms",
+        "1000",
+        "Report a flush of the log that takes this long, milliseconds",
+    ),
+    honoured("autopurge.snapRetainCount", "3", "Snapshots to keep, with the log they need; at least 3"),
+    honoured(
+        "autopurge.purgeInterval",
+        "after every snapshot",
+        "0 keeps every snapshot and log for ever; anything else purges",
+    ),
+    honoured("snapshot.trust.empty", "false", "Start although there is a log but no snapshot before it"),
+    inert("snapshot.compression.method", SNAPSHOTS),
+    inert("serializeLastProcessedZxid.enabled", SNAPSHOTS),
+    inert("snapshotSizeFactor", "a server alone has nobody to send parts of its log to"),
+    inert("commitLogCount", "a server alone has nobody to send parts of its log to"),
+    inert("flushDelay", BATCH),
+    inert("maxWriteQueuePollTime", BATCH),
+    honoured("maxBatchSize", "1000", "Writes that may share one fsync"),
+    inert("db.autocreate", "an empty data directory is always initialised"),
+    inert("forceSnapshotSync", "it is a test aid of ensembles"),
+    // Limits.
+    honoured("maxClientCnxns", "60", "Connections from one address; 0 = no limit"),
+    honoured(
+        "maxCnxns",
+        "as many as open files allow",
+        "Connections in all; 0 = as many as open files allow",
+    ),
+    honoured("jute.maxbuffer", "1048575", "Bytes of the longest request accepted"),
+    inert("jute.maxbuffer.extrasize", "a write is checked against the log's limit before it is accepted"),
+    honoured("globalOutstandingLimit", "1000", "Requests under way before connections are read no further"),
+    honoured("largeRequestThreshold", "-1", "Bytes from which a request counts as large; -1 = none does"),
+    honoured("largeRequestMaxBytes", "104857600", "Bytes of large requests that may be under way together"),
+    inert("requestThrottleLimit", THROTTLE),
+    inert("requestThrottleStallTime", THROTTLE),
+    inert("requestThrottleDropStale", THROTTLE),
+    inert("requestStaleLatencyCheck", THROTTLE),
+    inert("requestStaleConnectionCheck", THROTTLE),
+    inert("request_throttle_max_requests", THROTTLE),
+    inert("request_throttle_stall_time", THROTTLE),
+    inert("request_throttle_drop_stale", THROTTLE),
+    inert("request_stale_latency_check", THROTTLE),
+    inert("request_stale_connection_check", THROTTLE),
+    inert("request_throttler.shutdownTimeout", THROTTLE),
+    inert("throttledOpWaitTime", THROTTLE),
+    inert("throttled_op_wait_time", THROTTLE),
+    inert("connectionMaxTokens", THROTTLE),
+    inert("connectionTokenFillTime", THROTTLE),
+    inert("connectionTokenFillCount", THROTTLE),
+    inert("connectionFreezeTime", THROTTLE),
+    inert("connectionDropIncrease", THROTTLE),
+    inert("connectionDropDecrease", THROTTLE),
+    inert("connectionDecreaseRatio", THROTTLE),
+    inert("connection_throttle_*", THROTTLE),
+    inert("maxResponseCacheSize", MEMORY),
+    inert("maxGetChildrenResponseCacheSize", MEMORY),
+    inert("bitHashCacheSize", MEMORY),
+    inert("intBufferStartingSizeBytes", MEMORY),
+    inert("watchManagerName", "there is one watch registry, compact at every size"),
+    inert("watcherCleanThreadsNum", "watches of a closed connection are removed at once"),
+    inert("watcherCleanThreshold", "watches of a closed connection are removed at once"),
+    inert("watcherCleanIntervalInSeconds", "watches of a closed connection are removed at once"),
+    inert("maxInProcessingDeadWatchers", "watches of a closed connection are removed at once"),
+    inert("serverCnxnFactory", "TLS and plain connections are served by the same code"),
+    inert("commitProcessor.*", EDGE),
+    inert("nio.numSelectorThreads", EDGE),
+    inert("nio.numWorkerThreads", EDGE),
+    inert("nio.directBufferBytes", EDGE),
+    inert("nio.shutdownTimeout", EDGE),
+    inert("nio.workerShutdownTimeoutMS", EDGE),
+    inert("netty.advancedFlowControl.enabled", EDGE),
+    inert("netty.server.earlyDropSecureConnectionHandshakes", EDGE),
+    honoured(
+        "netty.server.outstandingHandshake.limit",
+        "256",
+        "TLS handshakes under way at once; further connections wait",
+    ),
+    inert("messageTracker.BufferSize", "the log tells slow operations with their stages"),
+    inert("messageTracker.Enabled", "the log tells slow operations with their stages"),
+    inert("pathStats.*", "requests are not counted by path"),
+    inert("request.timeout", CLIENT),
+    // The tree.
+    honoured("extendedTypesEnabled", "true", "TTL nodes"),
+    inert("emulate353TTLNodes", "the format of that release is not stored here"),
+    honoured("enforceQuota", "false", "Refuse writes above a hard quota instead of reporting them"),
+    inert("znode.container.checkIntervalMs", PURGE),
+    inert("znode.container.maxPerMinute", PURGE),
+    honoured(
+        "znode.container.maxNeverUsedIntervalMs",
+        "0",
+        "Milliseconds after which a never used container goes; 0 = never",
+    ),
+    honoured("digest.enabled", "true", "Maintain the digest shown by the hash command"),
+    inert("closeSessionTxn.enabled", "closing a session always names the nodes it removes"),
+    honoured("reconfigEnabled", "false", "Answer reconfig as a standalone server that allows it"),
+    // Who may do what.
+    honoured("skipACL", "no", "\"yes\" lets everybody do everything"),
+    secret("DigestAuthenticationProvider.superDigest", "name:digest of the user that no ACL stops"),
+    honoured("DigestAuthenticationProvider.enabled", "true", "The digest scheme"),
+    honoured("DigestAuthenticationProvider.digestAlg", "SHA1", "SHA1, SHA-256 or SHA-512"),
+    honoured(
+        "X509AuthenticationProvider.superUser",
+        "none",
+        "Subject of the client certificate that no ACL stops",
+    ),
+    honoured("superUser", "none", "SASL user that no ACL stops"),
+    honoured("superUser.*", "none", "Further SASL users that no ACL stops"),
+    honoured("authProvider.*", "", "Java class of an authentication provider; the built-in ones are known"),
+    honoured("java.security.auth.login.config", "none", "File with the accounts for SASL (JAAS format)"),
+    honoured("sasl.serverconfig", "Server", "Section of that file"),
+    secret("SASLAuthenticationProvider.superPassword", "Password of the SASL user \"super\""),
+    honoured("sessionRequireClientSASLAuth", "false", "Serve only clients that authenticated with SASL"),
+    honoured("allowSaslFailedClients", "false", "Keep serving a client whose SASL exchange failed"),
+    honoured("enforce.auth.enabled", "false", "Serve only clients with an identity of enforce.auth.schemes"),
+    honoured("enforce.auth.schemes", "none", "Schemes of which a client must have one, separated by commas"),
+    honoured(
+        "ensembleAuthName",
+        "none",
+        "Names a client may give the ensemble, separated by commas; others are refused",
+    ),
+    inert("enableEagerACLCheck", "ACLs are checked where the write is executed, at no extra cost"),
+    inert(
+        "IPAuthenticationProvider.usexforwardedfor",
+        "the operations port knows callers by their own address only",
+    ),
+    inert("kerberos.*", KERBEROS),
+    inert("requireKerberosConfig", KERBEROS),
+    inert("letAnySaslUserDoX", KERBEROS),
+    inert("server.principal", KERBEROS),
+    inert("server.realm", KERBEROS),
+    inert("security.auth_to_local", KERBEROS),
+    inert("kinit", KERBEROS),
+    inert("jaasLoginRenew", KERBEROS),
+    // TLS.
+    honoured("ssl.keyStore.location", "none", "PEM file with the certificate chain and its private key"),
+    secret(
+        "ssl.keyStore.password",
+        "Not needed: PEM keys are stored unencrypted and protected by file permissions",
+    ),
+    honoured("ssl.keyStore.passwordPath", "none", "Not needed, as ssl.keyStore.password"),
+    honoured("ssl.keyStore.type", "PEM", "PEM; convert Java key stores first"),
+    honoured(
+        "ssl.trustStore.location",
+        "none",
+        "PEM file with the authorities whose client certificates are accepted",
+    ),
+    secret("ssl.trustStore.password", "Not needed, as ssl.keyStore.password"),
+    honoured("ssl.trustStore.passwordPath", "none", "Not needed, as ssl.keyStore.password"),
+    honoured("ssl.trustStore.type", "PEM", "PEM; convert Java trust stores first"),
+    honoured("ssl.clientAuth", "need", "Client certificates: none, want or need"),
+    honoured("ssl.protocol", "TLSv1.3", "Newest TLS version offered: TLSv1.2 or TLSv1.3"),
+    honoured("ssl.enabledProtocols", "TLSv1.3,TLSv1.2", "TLS versions offered"),
+    honoured("ssl.ciphersuites", "all secure ones", "Cipher suites offered, by their standard names"),
+    honoured("ssl.handshakeDetectionTimeoutMillis", "5000", "Milliseconds a TLS handshake may take"),
+    honoured("ssl.authProvider", "x509", "How a client certificate becomes an identity: x509"),
+    honoured("client.certReload", "false", "Load changed key and trust stores without a restart"),
+    honoured("ssl.crl", "false", "Only false: certificates are not looked up in revocation lists"),
+    honoured("ssl.ocsp", "false", "Only false: certificates are not looked up at an OCSP responder"),
+    honoured(
+        "ssl.clientHostnameVerification",
+        "false",
+        "Only false: clients are known by their certificate, not by its host name",
+    ),
+    inert("ssl.hostnameVerification", CLIENT),
+    inert("ssl.allowReverseDnsLookup", CLIENT),
+    inert("ssl.context.supplier.class", "TLS is built in and loads no Java classes"),
+    inert("fips-mode", "TLS uses one modern implementation; there is no second mode"),
+    inert("client.secure", CLIENT),
+    inert("clientCnxnSocket", CLIENT),
+    // Operations.
+    honoured("4lw.commands.whitelist", "srvr", "Four-letter words answered, separated by commas; * = all"),
+    honoured("admin.enableServer", "true", "The operations port (HTTP)"),
+    honoured("admin.serverAddress", "127.0.0.1", "Address of the operations port"),
+    honoured("admin.serverPort", "8080", "Port of the operations port"),
+    honoured("admin.commandURL", "/commands", "Path of ZooKeeper's administration commands"),
+    honoured("admin.idleTimeout", "30000", "Milliseconds an HTTP connection may be idle"),
+    honoured(
+        "admin.snapshot.enabled",
+        "true",
+        "The snapshot command, which streams all data to an authorised caller",
+    ),
+    honoured("admin.restore.enabled", "true", "The restore command, which replaces all data"),
+    honoured(
+        "admin.rateLimiterIntervalInMS",
+        "300000",
+        "Milliseconds between two snapshot or restore commands",
+    ),
+    honoured(
+        "admin.forceHttps",
+        "false",
+        "Only false: the operations port is plain HTTP; put a proxy before it",
+    ),
+    honoured("admin.needClientAuth", "false", "Only false, as admin.forceHttps"),
+    inert("admin.portUnification", "the operations port is plain HTTP; put a proxy before it"),
+    inert("admin.httpVersion", "the operations port speaks HTTP/1.1"),
+    honoured(
+        "metricsProvider.className",
+        "none",
+        "Set to the Prometheus provider, also serve /metrics on metricsProvider.httpPort",
+    ),
+    honoured("metricsProvider.httpHost", "0.0.0.0", "Address of the additional metrics port"),
+    honoured("metricsProvider.httpPort", "7000", "Port of the additional metrics port"),
+    inert("metricsProvider.httpsPort", "metrics are served as plain HTTP; put a proxy before it"),
+    inert("metricsProvider.ssl.*", "metrics are served as plain HTTP; put a proxy before it"),
+    inert("metricsProvider.exportJvmInfo", JVM),
+    inert("metricsProvider.numWorkerThreads", EDGE),
+    inert("metricsProvider.maxQueueSize", EDGE),
+    inert("metricsProvider.workerShutdownTimeoutMs", EDGE),
+    honoured("audit.enable", "false", "Write one line for every change a client asks for"),
+    inert("audit.impl.class", "the audit log is built in"),
+    inert("jvm.pause.*", JVM),
+    inert("jmx.*", JVM),
+    inert("sasl.client", CLIENT),
+    inert("sasl.client.*", CLIENT),
+    inert("sasl.clientconfig", CLIENT),
+    inert("disableAutoWatchReset", CLIENT),
+    inert("hostProvider.*", CLIENT),
+    inert("shuffleDnsResponse", CLIENT),
+    // Membership and ensembles.
+    honoured("server.*", "", "A member of the ensemble; one line stands for this server alone"),
+    honoured("dynamicConfigFile", "none", "File with the server.N lines"),
+    honoured("standaloneEnabled", "true", "A single server.N line runs a server alone"),
+    honoured(
+        "readonlymode.enabled",
+        "false",
+        "Serve read-only clients while there is no quorum; also allows the isro command",
+    ),
+    inert(
+        "localSessionsEnabled",
+        "a server alone keeps every session itself; they are all as cheap as local ones",
+    ),
+    inert("localSessionsUpgradingEnabled", "a server alone keeps every session itself"),
+    inert("configuration", "it is set by ZooKeeper itself"),
+    inert("version", "in a membership file it is only kept with the members"),
+    inert("leaderServes", "a server alone always serves clients"),
+    ensemble("initLimit"),
+    ensemble("syncLimit"),
+    ensemble("connectToLearnerMasterLimit"),
+    ensemble("group.*"),
+    ensemble("weight.*"),
+    honoured("peerType", "participant", "Only participant: there are no observers without an ensemble"),
+    ensemble("syncEnabled"),
+    ensemble("observer.syncEnabled"),
+    ensemble("observerMasterPort"),
+    ensemble("observerMaster.sizeLimit"),
+    ensemble("observer.reconnectDelayMs"),
+    ensemble("observer.election.DelayMs"),
+    ensemble("electionAlg"),
+    ensemble("cnxTimeout"),
+    ensemble("quorumCnxnTimeoutMs"),
+    ensemble("electionPortBindRetry"),
+    ensemble("fastleader.minNotificationInterval"),
+    ensemble("fastleader.maxNotificationInterval"),
+    ensemble("leader.*"),
+    ensemble("leaderConnectDelayDuringRetryMs"),
+    ensemble("learner.*"),
+    ensemble("follower.*"),
+    ensemble("forward_learner_requests_to_commit_processor_disabled"),
+    ensemble("quorumListenOnAllIPs"),
+    ensemble("tcpKeepAlive"),
+    ensemble("sslQuorum"),
+    ensemble("sslQuorumReloadCertFiles"),
+    ensemble("portUnification"),
+    ensemble("ssl.quorum.*"),
+    ensemble("quorum.*"),
+    ensemble("multiAddress.*"),
+    ensemble("initialConfig"),
+    ensemble("oraclePath"),
+    // Ours.
+    honoured(
+        "rookery.memoryLimit",
+        "75% of the machine or container",
+        "Memory above which writes are refused: bytes, KiB, MiB, GiB or %",
+    ),
+    honoured("rookery.maxSessions", "1000000", "Sessions that may exist"),
+    honoured("rookery.maxWatches", "10000000", "Watches that may be set in all"),
+    honoured("rookery.maxWatchesPerConnection", "1000000", "Watches that one connection may set"),
+    honoured(
+        "rookery.maxOutstandingPerConnection",
+        "1000",
+        "Requests of one connection that may be under way",
+    ),
+    honoured(
+        "rookery.slowOperationMs",
+        "1000",
+        "Report an operation that takes this long, with its stages; 0 = none",
+    ),
+    honoured(
+        "rookery.log",
+        "info",
+        "Log level: error, warn, info, debug, trace, or a filter such as coordinator::net=debug",
+    ),
+    honoured("rookery.log.format", "text on a terminal, else json", "text or json"),
+    honoured("rookery.audit.file", "standard output", "File of the audit log; - = standard output"),
+];
+
+/// Finds a key by its exact name, in either spelling (`key` or `zookeeper.key`).
+pub(super) fn find(name: &str) -> Option<(&'static Key, String)> {
+    let name = name.strip_prefix("zookeeper.").unwrap_or(name);
+    let exact = KEYS.iter().find(|key| key.name == name);
+    let key = exact.or_else(|| KEYS.iter().find(|key| key.matches_pattern(name)))?;
+    Some((key, name.to_owned()))
+}
+
+/// Finds a key by a name that ignores case, hyphens, underscores and dots, as flags and variables are written.
+pub(super) fn find_loosely(name: &str) -> Option<(&'static Key, String)> {
+    find(name).or_else(|| {
+        let wanted = loosely(name.strip_prefix("zookeeper.").unwrap_or(name));
+        let key = KEYS.iter().find(|key| !key.name.ends_with('*') && loosely(key.name) == wanted)?;
+        Some((key, key.name.to_owned()))
+    })
+}
+
+/// The known key that a mistyped one probably meant.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let wanted = loosely(name.strip_prefix("zookeeper.").unwrap_or(name));
+    let candidates = KEYS.iter().filter(|key| !key.name.ends_with('*'));
+    let (distance, key) = candidates
+        .map(|key| {
+            let known = loosely(key.name);
+            // The last part alone is what people remember of a long dotted key.
+            let last = loosely(key.name.rsplit('.').next().unwrap_or_default());
+            let whole = distance(&wanted, &known);
+            (if last == wanted { 1 } else { whole }, key.name)
+        })
+        .min()?;
+    (distance <= 1 + wanted.len() / 4).then_some(key)
+}
+
+impl Key {
+    /// Does `name` fall under this key's `prefix*`?
+    fn matches_pattern(&self, name: &str) -> bool {
+        self.name
+            .strip_suffix('*')
+            .is_some_and(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
+    }
+
+    /// The spelling of a flag that suits a shell: `clientPort` becomes `client-port`.
+    pub fn kebab(&self) -> String {
+        let mut kebab = String::with_capacity(self.name.len() + 4);
+        let mut previous = '-';
+        for c in self.name.chars() {
+            if c.is_ascii_uppercase() && previous.is_ascii_lowercase() {
+                kebab.push('-');
+            }
+            kebab.push(if matches!(c, '.' | '_') { '-' } else { c.to_ascii_lowercase() });
+            previous = c;
+        }
+        kebab
+    }
+}
+
+fn loosely(name: &str) -> String {
+    name.chars().filter(|c| !matches!(c, '.' | '-' | '_')).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// How many single-character edits lie between two names.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_every_spelling() {
+        let name = |found: Option<(&Key, String)>| found.map(|(key, full)| (key.name, full));
+        assert_eq!(name(find("zookeeper.skipACL")), Some(("skipACL", "skipACL".into())));
+        assert_eq!(name(find("server.12")), Some(("server.*", "server.12".into())));
+        assert_eq!(name(find("skipacl")), None);
+        assert_eq!(name(find_loosely("client-port")), Some(("clientPort", "clientPort".into())));
+        assert_eq!(
+            name(find_loosely("ROOKERY_MEMORY_LIMIT")),
+            Some(("rookery.memoryLimit", "rookery.memoryLimit".into()))
+        );
+        assert_eq!(name(find("server.principal")), Some(("server.principal", "server.principal".into())));
+    }
+
+    #[test]
+    fn mistyped_names_get_a_suggestion() {
+        let check = |typed: &str, expected: Option<&str>| assert_eq!(nearest(typed), expected, "{typed}");
+        check("clientport", Some("clientPort"));
+        check("tickTme", Some("tickTime"));
+        check("maxClientConnections", None);
+        check("whitelist", Some("4lw.commands.whitelist"));
+        check("superDigest", Some("DigestAuthenticationProvider.superDigest"));
+        check("zzz", None);
+    }
+
+    #[test]
+    fn no_key_stands_twice_in_any_spelling() {
+        let mut names: Vec<_> = KEYS.iter().map(|key| loosely(key.name)).collect();
+        names.sort();
+        // ZooKeeper itself has old and new names for the request throttle that differ in underscores only.
+        names.retain(|name| !name.starts_with("request") && !name.starts_with("throttled"));
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn flags_in_kebab_case() {
+        let check = |name: &str, expected: &str| assert_eq!(find(name).unwrap().0.kebab(), expected);
+        check("clientPort", "client-port");
+        check("autopurge.snapRetainCount", "autopurge-snap-retain-count");
+        check("4lw.commands.whitelist", "4lw-commands-whitelist");
+    }
+}

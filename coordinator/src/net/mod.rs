@@ -1,0 +1,3 @@
+//! DECODE and REPLY: sockets, and what is spoken on them.
+
+pub mod tls;

@@ -1,0 +1,96 @@
+//! The connections, and what they are to be sent.
+
+use client::wire::codec::write_frame;
+use client::wire::zk::{ErrorCode, ReplyHeader};
+use hashbrown::HashMap;
+
+use super::Totals;
+use super::connection::{Connection, Phase};
+use crate::limits;
+use crate::tree::watches::ConnectionId;
+
+/// Every connection, the list of those to look after, and the counts of what went in and out.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    pub map: HashMap<ConnectionId, Connection, foldhash::fast::FixedState>,
+    /// Connections that have something to send, or may be read again, or are to be closed.
+    pub noted: Vec<ConnectionId>,
+    pub unsent_bytes: usize,
+    pub totals: Totals,
+}
+
+impl Clients {
+    pub(super) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.map.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.map.get_mut(&id)
+    }
+
+    /// Puts the connection on the list of those to look after.
+    pub(super) fn note(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.map.get_mut(&id)
+            && !connection.noted
+        {
+            connection.noted = true;
+            self.noted.push(id);
+        }
+    }
+
+    /// Lets the connection have what is in its buffer, then ends it.
+    pub(super) fn close(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.map.get_mut(&id) {
+            connection.phase = Phase::Closing;
+            self.note(id);
+        }
+    }
+
+    /// Appends to what a connection is to be sent; returns how many bytes.
+    pub(super) fn send(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let Some(connection) = self.map.get_mut(&id) else { return 0 };
+        let before = connection.out.len();
+        write(&mut connection.out);
+        let size = connection.out.len() - before;
+        self.unsent_bytes += size;
+        connection.counters.sent += 1;
+        self.totals.packets_sent += 1;
+        self.note(id);
+        size
+    }
+
+    pub(super) fn reply(&mut self, id: ConnectionId, xid: i32, zxid: i64, body: impl FnOnce(&mut Vec<u8>)) {
+        let size = self.send(id, |out| {
+            write_frame(out, |out| {
+                ReplyHeader { xid, zxid, error: 0 }.encode(out);
+                body(out);
+            });
+        });
+        self.totals.responses.record(size as u64);
+        if size > limits::REPLY_BYTES_LARGE {
+            self.totals.large_replies += 1;
+        }
+    }
+
+    pub(super) fn reply_error(&mut self, id: ConnectionId, xid: i32, zxid: i64, code: ErrorCode) {
+        self.send(id, |out| {
+            write_frame(out, |out| ReplyHeader { xid, zxid, error: code.to_wire() }.encode(out));
+        });
+    }
+
+    /// A watch event. A connection that reads nothing while its watches fire is told by losing the connection, never
+    /// by losing an event.
+    pub(super) fn event(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) {
+        let size = self.send(id, write);
+        self.totals.events_sent += 1;
+        self.totals.event_bytes += size as u64;
+        if let Some(connection) = self.map.get_mut(&id)
+            && connection.out.len() > limits::UNSENT_BYTES_PER_CONNECTION_MAX
+        {
+            self.totals.slow_watchers_closed += 1;
+            self.unsent_bytes -= connection.out.len();
+            connection.out = Vec::new();
+            connection.phase = Phase::Closing;
+        }
+    }
+}
