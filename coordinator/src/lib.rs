@@ -6,6 +6,7 @@
 //! [`request`] writes the reply, after the events that it caused.
 
 pub mod config;
+pub mod import;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
