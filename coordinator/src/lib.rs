@@ -5,6 +5,10 @@
 //! [`net`] decodes a frame → [`request`] turns it into a command → [`store`] makes it durable → [`tree`] executes it →
 //! [`request`] writes the reply, after the events that it caused.
 
+pub mod audit;
+pub mod auth;
+pub mod calendar;
+pub mod cli;
 pub mod config;
 pub mod import;
 pub mod limits;

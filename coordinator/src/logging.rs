@@ -3,6 +3,7 @@
 use crate::config::{LogConfig, LogFormat};
 use std::fmt;
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tracing_subscriber::layer::SubscriberExt;
@@ -32,11 +33,20 @@ impl LevelSwitch {
     }
 }
 
-/// Starts logging to standard error. Once per process; a second call only fails to change anything.
-pub fn start(config: &LogConfig) -> Result<LevelSwitch, String> {
+/// The switch of the process's log: the log is one per process, so its switch is too.
+static SWITCH: OnceLock<LevelSwitch> = OnceLock::new();
+
+/// Starts logging to standard error. Once per process; a second call is an error and changes nothing.
+pub fn start(config: &LogConfig) -> Result<(), String> {
     let (switch, subscriber) = subscriber(config, std::io::stderr, std::io::stderr().is_terminal())?;
     subscriber.try_init().map_err(|error| error.to_string())?;
-    Ok(switch)
+    let _ = SWITCH.set(switch);
+    Ok(())
+}
+
+/// Changes the process's log; absent where [`start`] was never called, as in tests.
+pub fn level_switch() -> Option<&'static LevelSwitch> {
+    SWITCH.get()
 }
 
 type BoxedSubscriber = Box<dyn tracing::Subscriber + Send + Sync>;

@@ -281,15 +281,24 @@ pub struct ConnectionView {
     pub latency: LatencyView,
 }
 
-/// Sessions and connections by expiry.
+/// What ends together unless it is heard of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expiring<T> {
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+    /// Never empty.
+    pub what: Vec<T>,
+}
+
+/// Sessions and connections by expiry, the next first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SessionsView {
-    /// Sessions that expire together, by milliseconds since 1970.
-    pub sessions: Vec<(i64, Vec<SessionNumber>)>,
+    /// Every session.
+    pub sessions: Vec<Expiring<SessionNumber>>,
     /// The paths of ephemeral nodes, by owner.
     pub ephemerals: Vec<(SessionNumber, Vec<String>)>,
-    /// Connections that are given up together if they stay silent, by milliseconds since 1970.
-    pub connections: Vec<(i64, Vec<(SocketAddr, Option<SessionNumber>)>)>,
+    /// Every connection, with its session if it has one.
+    pub connections: Vec<Expiring<(SocketAddr, Option<SessionNumber>)>>,
 }
 
 /// How many watches there are.

@@ -1,3 +1,7 @@
-//! Rookery testkit.
+//! How Rookery is proven: real servers as processes, foreign clients, hostile bytes and benchmarks.
 
+pub mod badinput;
+pub mod interop;
+pub mod process;
+pub mod raw;
 pub mod sim;

@@ -251,6 +251,7 @@ pub const KEYS: &[Key] = &[
     honoured("ssl.ciphersuites", "all secure ones", "Cipher suites offered, by their standard names"),
     honoured("ssl.handshakeDetectionTimeoutMillis", "5000", "Milliseconds a TLS handshake may take"),
     honoured("ssl.authProvider", "x509", "How a client certificate becomes an identity: x509"),
+    honoured("ssl.x509.*", "subject", "Not supported: a client certificate is known by its subject only"),
     honoured("client.certReload", "false", "Load changed key and trust stores without a restart"),
     honoured("ssl.crl", "false", "Only false: certificates are not looked up in revocation lists"),
     honoured("ssl.ocsp", "false", "Only false: certificates are not looked up at an OCSP responder"),
@@ -393,7 +394,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Finds a key by its exact name, in either spelling (`key` or `zookeeper.key`).
-pub(super) fn find(name: &str) -> Option<(&'static Key, String)> {
+pub fn find(name: &str) -> Option<(&'static Key, String)> {
     let name = name.strip_prefix("zookeeper.").unwrap_or(name);
     let exact = KEYS.iter().find(|key| key.name == name);
     let key = exact.or_else(|| KEYS.iter().find(|key| key.matches_pattern(name)))?;
@@ -401,7 +402,7 @@ pub(super) fn find(name: &str) -> Option<(&'static Key, String)> {
 }
 
 /// Finds a key by a name that ignores case, hyphens, underscores and dots, as flags and variables are written.
-pub(super) fn find_loosely(name: &str) -> Option<(&'static Key, String)> {
+pub fn find_loosely(name: &str) -> Option<(&'static Key, String)> {
     find(name).or_else(|| {
         let wanted = loosely(name.strip_prefix("zookeeper.").unwrap_or(name));
         let key = KEYS.iter().find(|key| !key.name.ends_with('*') && loosely(key.name) == wanted)?;
@@ -426,25 +427,16 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 }
 
 impl Key {
+    /// Does the name stand for many keys, such as `server.1` and `server.2`?
+    pub fn is_pattern(&self) -> bool {
+        self.name.ends_with('*')
+    }
+
     /// Does `name` fall under this key's `prefix*`?
     fn matches_pattern(&self, name: &str) -> bool {
         self.name
             .strip_suffix('*')
             .is_some_and(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
-    }
-
-    /// The spelling of a flag that suits a shell: `clientPort` becomes `client-port`.
-    pub fn kebab(&self) -> String {
-        let mut kebab = String::with_capacity(self.name.len() + 4);
-        let mut previous = '-';
-        for c in self.name.chars() {
-            if c.is_ascii_uppercase() && previous.is_ascii_lowercase() {
-                kebab.push('-');
-            }
-            kebab.push(if matches!(c, '.' | '_') { '-' } else { c.to_ascii_lowercase() });
-            previous = c;
-        }
-        kebab
     }
 }
 
@@ -483,6 +475,8 @@ mod tests {
             name(find_loosely("ROOKERY_MEMORY_LIMIT")),
             Some(("rookery.memoryLimit", "rookery.memoryLimit".into()))
         );
+        let retain = "autopurge.snapRetainCount";
+        assert_eq!(name(find_loosely("autopurge-snap-retain-count")), Some((retain, retain.into())));
         assert_eq!(name(find("server.principal")), Some(("server.principal", "server.principal".into())));
     }
 
@@ -506,13 +500,5 @@ mod tests {
         let all = names.len();
         names.dedup();
         assert_eq!(names.len(), all);
-    }
-
-    #[test]
-    fn flags_in_kebab_case() {
-        let check = |name: &str, expected: &str| assert_eq!(find(name).unwrap().0.kebab(), expected);
-        check("clientPort", "client-port");
-        check("autopurge.snapRetainCount", "autopurge-snap-retain-count");
-        check("4lw.commands.whitelist", "4lw-commands-whitelist");
     }
 }

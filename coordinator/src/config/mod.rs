@@ -12,7 +12,7 @@ mod resolve;
 mod sources;
 
 pub use jaas::JaasError;
-pub use keys::{Effect, KEYS, Key};
+pub use keys::{Effect, KEYS, Key, find as find_key, find_loosely as find_key_loosely};
 pub use members::{ClientAddress, Member, MemberAddress, MemberError, Role};
 pub use properties::{Entry, PropertiesError, parse as parse_properties};
 pub use sources::{Origin, Setting, Settings, Sources};

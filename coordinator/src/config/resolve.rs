@@ -10,8 +10,8 @@ use std::path::Path;
 const EVERYWHERE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const FOUR_LETTER_WORDS: &[&str] = &[
-    "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "lead", "mntr", "ruok", "srst",
-    "srvr", "stat", "stmk", "wchc", "wchp", "wchs",
+    "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst", "srvr",
+    "stat", "stmk", "wchc", "wchp", "wchs",
 ];
 
 impl Config {
@@ -309,6 +309,14 @@ impl Reader<'_> {
         let trust_store = self.pem_store("ssl.trustStore");
         for key in ["ssl.crl", "ssl.ocsp", "ssl.clientHostnameVerification"] {
             self.only_false(key);
+        }
+        let others: Vec<_> =
+            self.settings.with_prefix("ssl.x509.").map(|(name, _)| name.to_owned()).collect();
+        for name in others {
+            self.wrong(
+                &format!("ssl.x509.{name}"),
+                "is not supported: a client certificate is known by its subject only",
+            );
         }
         let () = self.choice("ssl.authProvider", (), &[("x509", ())]);
         let client_auth = self.choice(

@@ -22,8 +22,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use client::wire::codec::{DecodeError, Reader};
 use client::wire::zk::reply::{XID_AUTH, XID_PING};
 use client::wire::zk::{ErrorCode, Identity, Request, RequestHeader, SessionId, WatchEvent, Zxid, perms};
@@ -74,7 +74,7 @@ pub struct Settings {
 pub struct Proposal {
     /// Given back with [`Service::committed`].
     pub serial: u64,
-    pub bytes: Arc<[u8]>,
+    pub bytes: Bytes,
 }
 
 /// Who waits for a proposal.
@@ -134,6 +134,7 @@ pub struct Service {
     randomness: Randomness,
     disk_full: bool,
     serving: bool,
+    stopping: bool,
 }
 
 impl Service {
@@ -166,6 +167,7 @@ impl Service {
             randomness,
             disk_full: false,
             serving: false,
+            stopping: false,
         }
     }
 
@@ -213,6 +215,9 @@ impl Service {
     pub fn may_read(&self, id: ConnectionId) -> bool {
         let Some(connection) = self.clients.get(id) else { return false };
         let limits = &self.settings.limits;
+        if self.stopping {
+            return false;
+        }
         match connection.phase {
             Phase::Opening | Phase::Leaving | Phase::Closing => return false,
             Phase::New | Phase::Open => {}
@@ -231,20 +236,14 @@ impl Service {
         self.clients.get(id).is_none_or(|connection| connection.phase == Phase::Closing)
     }
 
-    /// Bytes to send, whole frames. The shell gives the buffer back through [`Service::sent`] to be used again.
-    pub fn take_output(&mut self, id: ConnectionId) -> Vec<u8> {
-        match self.clients.get_mut(id) {
-            Some(connection) => {
-                connection.noted = false;
-                std::mem::take(&mut connection.out)
-            }
-            None => Vec::new(),
+    /// Moves what is to be sent, whole frames, into `out`, whose memory is used again.
+    pub fn take_output(&mut self, id: ConnectionId, out: &mut Vec<u8>) {
+        out.clear();
+        if let Some(connection) = self.clients.get_mut(id) {
+            connection.noted = false;
+            std::mem::swap(&mut connection.out, out);
+            self.clients.unsent_bytes -= out.len();
         }
-    }
-
-    /// `bytes` taken with `take_output` are with the system now.
-    pub fn sent(&mut self, bytes: usize) {
-        self.clients.unsent_bytes = self.clients.unsent_bytes.saturating_sub(bytes);
     }
 
     /// Commands that want a place in the order, in the order in which they want it.
@@ -255,6 +254,11 @@ impl Service {
     /// Connections to look after: send, read on, or close.
     pub fn take_noted(&mut self) -> Vec<ConnectionId> {
         std::mem::take(&mut self.clients.noted)
+    }
+
+    /// Reads nothing more from anybody; what was asked before is still answered.
+    pub fn stop(&mut self) {
+        self.stopping = true;
     }
 
     /// The log cannot take more (or can again).

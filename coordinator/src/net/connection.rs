@@ -1,0 +1,233 @@
+//! One client's socket: whole frames in, whole buffers out.
+//!
+//! A wake-up reads what the socket holds into a buffer that all connections share, handles every whole frame in it, and
+//! answers with one write. Only what is left of an incomplete frame is kept, so an idle connection owns no buffer.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::limits;
+use crate::server::Core;
+use crate::tree::watches::ConnectionId;
+
+thread_local! {
+    /// What a wake-up reads into. Borrowed only between two awaits.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; limits::READ_CHUNK_BYTES]);
+}
+
+/// Buffers larger than this are given back when a connection falls silent.
+const KEPT_BUFFER_BYTES: usize = 4096;
+
+/// Why a connection ended, for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    #[error("the client closed it")]
+    ByClient,
+    #[error("the server closed it")]
+    ByServer,
+    #[error("no handshake within {0:?}")]
+    Silent(Duration),
+    #[error("a frame of {0} bytes was announced; allowed are 1 to {1}")]
+    FrameSize(i32, usize),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A client's socket and what was read from or is to be written to it.
+#[derive(Debug)]
+pub struct Connection {
+    core: Rc<RefCell<Core>>,
+    id: ConnectionId,
+    stream: TcpStream,
+    wake: Rc<Notify>,
+    /// Bytes that came and are not handled: the beginning of a frame, or frames that have to wait.
+    rest: Vec<u8>,
+    out: Vec<u8>,
+    written: usize,
+    frame_bytes_max: usize,
+    greeted: bool,
+}
+
+impl Connection {
+    pub fn new(
+        core: Rc<RefCell<Core>>,
+        id: ConnectionId,
+        stream: TcpStream,
+        wake: Rc<Notify>,
+        frame_bytes_max: usize,
+    ) -> Connection {
+        Connection {
+            core,
+            id,
+            stream,
+            wake,
+            rest: Vec::new(),
+            out: Vec::new(),
+            written: 0,
+            frame_bytes_max,
+            greeted: false,
+        }
+    }
+
+    /// Serves the client until either side has had enough.
+    pub async fn serve(&mut self, handshake_timeout: Duration) -> Ended {
+        match tokio::time::timeout(handshake_timeout, self.run(true)).await {
+            Err(_) => return Ended::Silent(handshake_timeout),
+            Ok(Err(ended)) => return ended,
+            Ok(Ok(())) => {}
+        }
+        match self.run(false).await {
+            Err(ended) => ended,
+            Ok(()) => Ended::ByServer,
+        }
+    }
+
+    /// Runs until the handshake is done (`greeting`), or until the end.
+    async fn run(&mut self, greeting: bool) -> Result<(), Ended> {
+        loop {
+            self.handle_rest()?;
+            self.write()?;
+            if greeting && self.greeted {
+                return Ok(());
+            }
+            let (closing, wants_more) = {
+                let core = self.core.borrow();
+                (core.service().is_closing(self.id), core.service().may_read(self.id))
+            };
+            let unwritten = self.written < self.out.len();
+            if closing && !unwritten {
+                return Err(Ended::ByServer);
+            }
+            let wants_more = wants_more && !closing && !unwritten;
+            if wants_more && self.has_whole_frame()? {
+                // It did its share of this turn; others come first.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if self.out.capacity() > KEPT_BUFFER_BYTES && self.out.is_empty() {
+                self.out = Vec::new();
+            }
+            tokio::select! {
+                biased;
+                () = self.wake.notified() => {}
+                ready = self.stream.writable(), if unwritten => ready?,
+                ready = self.stream.readable(), if wants_more => {
+                    ready?;
+                    self.read()?;
+                }
+            }
+        }
+    }
+
+    /// Reads what the socket holds, and handles it without copying it first if nothing was left from before.
+    fn read(&mut self) -> Result<(), Ended> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let count = match self.stream.try_read(scratch) {
+                Ok(0) => return Err(Ended::ByClient),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            let fresh = &scratch[..count];
+            if self.rest.is_empty() {
+                let handled = self.handle(fresh)?;
+                self.rest.extend_from_slice(&fresh[handled..]);
+            } else {
+                self.rest.extend_from_slice(fresh);
+            }
+            Ok(())
+        })
+    }
+
+    fn handle_rest(&mut self) -> Result<(), Ended> {
+        if self.rest.is_empty() {
+            return Ok(());
+        }
+        let mut rest = std::mem::take(&mut self.rest);
+        let handled = self.handle(&rest)?;
+        rest.drain(..handled);
+        if rest.is_empty() && rest.capacity() > KEPT_BUFFER_BYTES {
+            rest = Vec::new();
+        }
+        self.rest = rest;
+        Ok(())
+    }
+
+    /// Handles whole frames as long as the core takes them; returns how many bytes they were.
+    fn handle(&mut self, bytes: &[u8]) -> Result<usize, Ended> {
+        let mut core = self.core.borrow_mut();
+        let now = core.now();
+        let mut handled = 0;
+        for _ in 0..limits::REQUESTS_PER_TURN_MAX {
+            let Some(size) = frame_size(&bytes[handled..], self.frame_bytes_max)? else { break };
+            if !core.service().may_read(self.id) {
+                break;
+            }
+            let frame = &bytes[handled + 4..handled + 4 + size];
+            core.service_mut().frame(self.id, frame, now);
+            self.greeted = true;
+            handled += 4 + size;
+        }
+        core.pump();
+        Ok(handled)
+    }
+
+    fn has_whole_frame(&self) -> Result<bool, Ended> {
+        Ok(frame_size(&self.rest, self.frame_bytes_max)?.is_some())
+    }
+
+    /// Sends what there is, as far as the system takes it.
+    fn write(&mut self) -> Result<(), Ended> {
+        loop {
+            if self.written == self.out.len() {
+                self.written = 0;
+                self.core.borrow_mut().service_mut().take_output(self.id, &mut self.out);
+                if self.out.is_empty() {
+                    return Ok(());
+                }
+            }
+            match self.stream.try_write(&self.out[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.core.borrow_mut().disconnect(self.id);
+    }
+}
+
+/// The size of the frame that begins here, if all of it has come.
+fn frame_size(bytes: &[u8], max: usize) -> Result<Option<usize>, Ended> {
+    let Some(length) = bytes.first_chunk::<4>() else { return Ok(None) };
+    let length = i32::from_be_bytes(*length);
+    match usize::try_from(length) {
+        Ok(size) if (1..=max).contains(&size) => Ok((bytes.len() >= 4 + size).then_some(size)),
+        _ => Err(Ended::FrameSize(length, max)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_measured_before_they_are_believed() {
+        let sizes = |bytes: &[u8]| frame_size(bytes, 8).ok();
+        assert_eq!(sizes(&[0, 0, 0]), Some(None));
+        assert_eq!(sizes(&[0, 0, 0, 2, 1]), Some(None));
+        assert_eq!(sizes(&[0, 0, 0, 2, 1, 2, 3]), Some(Some(2)));
+        assert_eq!(sizes(&[0, 0, 0, 9]), None);
+        assert_eq!(sizes(&[0, 0, 0, 0]), None);
+        assert_eq!(sizes(&[0xff, 0xff, 0xff, 0xff]), None);
+    }
+}

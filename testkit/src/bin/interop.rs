@@ -1,0 +1,61 @@
+//! Runs foreign clients against a server and counts what held.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use testkit::interop::{self, SUITES, Suite};
+use testkit::process::{Kind, Missing, Need};
+
+/// Foreign ZooKeeper clients doing real work against our coordinator, or against Apache ZooKeeper as control.
+#[derive(Debug, Parser)]
+struct Flags {
+    /// Which server to start: coordinator or zookeeper.
+    #[arg(long, default_value = "coordinator")]
+    server: Kind,
+    /// Print the suites and what they need.
+    #[arg(long)]
+    list: bool,
+    /// Suites to run; all if none is named.
+    suites: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    if flags.list {
+        for suite in SUITES {
+            println!("{:<10} needs {}", suite.name, Missing(suite.needs.to_vec()));
+        }
+        return ExitCode::SUCCESS;
+    }
+    let mut chosen: Vec<&Suite> = Vec::new();
+    for name in &flags.suites {
+        let Some(suite) = interop::suite(name) else {
+            eprintln!("unknown suite {name:?}; --list names them");
+            return ExitCode::from(2);
+        };
+        chosen.push(suite);
+    }
+    if chosen.is_empty() {
+        chosen.extend(SUITES);
+    }
+    let require_all = std::env::var("TESTKIT_REQUIRE").is_ok_and(|value| value == "all");
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for suite in chosen {
+        let missing: Vec<Need> = suite.needs.iter().copied().filter(|need| !need.present()).collect();
+        if !missing.is_empty() {
+            if require_all {
+                println!("FAIL {}: needs {}", suite.name, Missing(missing));
+                failed += 1;
+            } else {
+                println!("SKIPPED {}: needs {}", suite.name, Missing(missing));
+                skipped += 1;
+            }
+            continue;
+        }
+        let summary = interop::run(suite, flags.server);
+        passed += summary.passed;
+        failed += summary.failed;
+    }
+    println!("{passed} checks passed, {failed} failed, {skipped} suites skipped");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

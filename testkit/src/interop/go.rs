@@ -1,0 +1,29 @@
+//! go-zookeeper, which still connects with the handshake of ZooKeeper 3.3.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::foreign::{Report, Session};
+use crate::process::{Kind, Options, Server, command_output, scratch, workspace};
+
+pub(super) fn run(kind: Kind) -> Result<Report> {
+    let binary = scratch("go")?.join(format!("suite.{}", std::process::id()));
+    command_output(
+        Command::new("go")
+            .current_dir(workspace().join("testkit/interop/go"))
+            .args(["build", "-o"])
+            .arg(&binary)
+            .arg("."),
+    )
+    .context("building the Go suite")?;
+    let mut server = Server::start_new(kind, Options::for_tests())?;
+    let mut command = Command::new(&binary);
+    command.arg(server.connect_string());
+    let mut report = Report::default();
+    let result = Session::new(&mut server).run(command, Duration::from_secs(180), &mut report);
+    let _ = std::fs::remove_file(binary);
+    result?;
+    Ok(report)
+}

@@ -1,0 +1,102 @@
+//! An unmodified Apache Kafka broker that keeps its metadata with us, and Kafka tools that write znodes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::foreign::{Report, Session};
+use crate::process::{JavaProject, Kafka, Kind, Options, Server, command_output, java_command, scratch};
+
+/// Short, so that a frozen broker expires soon.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
+
+fn start(kind: Kind) -> Result<(Server, Kafka)> {
+    let server = Server::start_new(kind, Options::for_tests())?;
+    let mut broker = Kafka::start(&format!("{}/kafka", server.connect_string()), SESSION_TIMEOUT)?;
+    broker.await_log("[KafkaServer id=1] started", 1, Duration::from_secs(90))?;
+    Ok((server, broker))
+}
+
+/// The broker's own clients: topics, records, groups, transactions, a restarted coordinator, an expired session.
+pub(super) fn run(kind: Kind) -> Result<Report> {
+    let class_path = JavaProject::new("kafka").compile(&["suites/Checks.java", "suites/KafkaSuite.java"])?;
+    let (mut server, broker) = start(kind)?;
+    let mut command = java_command(&class_path, &scratch("java")?);
+    command.args(["KafkaSuite", &server.connect_string(), &broker.bootstrap()]);
+    let mut report = Report::default();
+    Session::with_broker(&mut server, &broker)
+        .run(command, Duration::from_secs(240), &mut report)
+        .with_context(|| format!("the broker's last lines:\n{}", last_lines(&broker.log())))?;
+    let topics = broker
+        .tool("org.apache.kafka.tools.TopicCommand", &["--bootstrap-server", &broker.bootstrap(), "--list"]);
+    report.check("kafka-topics lists the topics", topics.and_then(|text| holds(&text, "records")));
+    Ok(report)
+}
+
+/// Kafka 1.1's `kafka-topics --zookeeper` writes znodes, and a 3.9 broker's controller acts on them.
+pub(super) fn run_1_1(kind: Kind) -> Result<Report> {
+    let class_path = JavaProject::new("kafka-1.1").class_path()?;
+    let (server, broker) = start(kind)?;
+    let address = format!("{}/kafka", server.connect_string());
+    let folder = scratch("java")?;
+    let topics = |arguments: &[&str]| -> Result<String> {
+        let mut command = java_command(&class_path, &folder);
+        command.arg("-Dzookeeper.sasl.client=false");
+        command.args(["kafka.admin.TopicCommand", "--zookeeper", &address]).args(arguments);
+        command_output(&mut command)
+    };
+    let mut report = Report::default();
+    let created = topics(&["--create", "--topic", "old", "--partitions", "2", "--replication-factor", "1"]);
+    report.check("--create", created.and_then(|text| holds(&text, "Created topic")));
+    report.check("--list", topics(&["--list"]).and_then(|text| holds(&text, "old")));
+    report.check("the controller made its partitions", described(&broker, "old", 2));
+    let described_old = topics(&["--describe", "--topic", "old"]);
+    report.check("--describe", described_old.and_then(|text| holds(&text, "PartitionCount:2")));
+    let altered = topics(&["--alter", "--topic", "old", "--partitions", "4"]);
+    report.check("--alter", altered.and_then(|text| holds(&text, "Adding partitions succeeded")));
+    report.check("the controller added partitions", described(&broker, "old", 4));
+    let deleted = topics(&["--delete", "--topic", "old"]);
+    report.check("--delete", deleted.and_then(|text| holds(&text, "marked for deletion")));
+    report.check(
+        "the controller deleted the topic",
+        eventually(|| {
+            let text = topics(&["--list"])?;
+            ensure!(!text.contains("old"), "still listed: {text}");
+            Ok(())
+        }),
+    );
+    Ok(report)
+}
+
+/// Waits until the broker itself knows the topic with that many led partitions.
+fn described(broker: &Kafka, topic: &str, partitions: usize) -> Result<()> {
+    eventually(|| {
+        let text = broker.tool(
+            "org.apache.kafka.tools.TopicCommand",
+            &["--bootstrap-server", &broker.bootstrap(), "--describe", "--topic", topic],
+        )?;
+        let led = text.matches("Leader: 1").count();
+        ensure!(led == partitions, "{led} of {partitions} partitions are led:\n{text}");
+        Ok(())
+    })
+}
+
+fn eventually(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    loop {
+        match attempt() {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+        }
+    }
+}
+
+fn holds(text: &str, wanted: &str) -> Result<()> {
+    if text.contains(wanted) { Ok(()) } else { bail!("{wanted:?} is not in {text:?}") }
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}

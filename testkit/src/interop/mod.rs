@@ -1,0 +1,85 @@
+//! Foreign clients doing real work against a server, and the contracts they rely on.
+//!
+//! Every suite starts servers of its own, so suites may run at the same time. The clients are programs in
+//! `testkit/interop`; how they report is in [`foreign`].
+
+mod curator;
+mod foreign;
+mod go;
+mod java;
+mod kafka;
+mod kazoo;
+mod zkcli;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::process::{Kind, Need};
+
+pub use foreign::{Report, Session};
+
+/// One group of checks.
+#[derive(Clone, Copy)]
+pub struct Suite {
+    /// What to call it on the command line.
+    pub name: &'static str,
+    /// What it needs beyond Rust.
+    pub needs: &'static [Need],
+    /// Runs it against the given server.
+    pub run: fn(Kind) -> Result<Report>,
+}
+
+impl fmt::Debug for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+const JVM: &[Need] = &[Need::Java, Need::Maven];
+
+/// Every suite.
+pub const SUITES: &[Suite] = &[
+    Suite { name: "kazoo", needs: &[Need::Python], run: kazoo::run },
+    Suite { name: "java-3.4", needs: JVM, run: java::run_3_4 },
+    Suite { name: "java-3.5", needs: JVM, run: java::run_3_5 },
+    Suite { name: "java-3.9", needs: JVM, run: java::run_3_9 },
+    Suite { name: "curator", needs: JVM, run: curator::run },
+    Suite { name: "go", needs: &[Need::Go], run: go::run },
+    Suite { name: "zkcli", needs: JVM, run: zkcli::run },
+    Suite { name: "kafka", needs: JVM, run: kafka::run },
+    Suite { name: "kafka-1.1", needs: JVM, run: kafka::run_1_1 },
+];
+
+/// The suite of that name.
+pub fn suite(name: &str) -> Option<&'static Suite> {
+    SUITES.iter().find(|suite| suite.name == name)
+}
+
+/// What a run came to, for the last line.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary {
+    /// Checks that held.
+    pub passed: usize,
+    /// Checks that did not, and suites that broke off.
+    pub failed: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Runs one suite and prints its checks and its count.
+pub fn run(suite: &Suite, kind: Kind) -> Summary {
+    let start = Instant::now();
+    println!("--- {} against the {kind}", suite.name);
+    let (passed, failed) = match (suite.run)(kind) {
+        Ok(report) => (report.passed, report.failed.len()),
+        Err(error) => {
+            println!("FAIL {}: broke off: {error:#}", suite.name);
+            (0, 1)
+        }
+    };
+    let took = start.elapsed();
+    println!("--- {}: {passed} checks passed, {failed} failed, {:.1} s", suite.name, took.as_secs_f32());
+    Summary { passed, failed, took }
+}

@@ -1,0 +1,79 @@
+//! ZooKeeper's own shell, as people type it.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::foreign::Report;
+use crate::process::{JavaProject, Kind, Options, Server, java_command, scratch};
+
+/// One command line and words that its output must hold.
+type Line = (&'static str, &'static [&'static str]);
+
+const LINES: &[Line] = &[
+    ("create /cli one", &["Created /cli"]),
+    ("get /cli", &["one"]),
+    ("get -s /cli", &["one", "cZxid = 0x", "dataVersion = 0", "ephemeralOwner = 0x0", "numChildren = 0"]),
+    ("set /cli two", &[]),
+    ("set -v 0 /cli three", &["version No is not valid : /cli"]),
+    ("stat /cli", &["dataVersion = 1", "dataLength = 3"]),
+    ("create /cli", &["Node already exists: /cli"]),
+    ("create -s /cli/s- x", &["Created /cli/s-0000000000"]),
+    ("create -e /cli/e x", &["Created /cli/e"]),
+    ("create -c /cli/c", &["Created /cli/c"]),
+    ("create -t 100000 /cli/t x", &["Created /cli/t"]),
+    ("ls /", &["cli", "zookeeper"]),
+    ("ls -s /cli", &["cversion = "]),
+    ("ls -R /cli", &["/cli/c", "/cli/t"]),
+    ("ls2 /cli", &[]),
+    ("delete /cli", &["Node not empty: /cli"]),
+    ("get /none", &["Node does not exist: /none"]),
+    ("getAcl /cli", &["'world,'anyone", "cdrwa"]),
+    ("addauth digest jack:pass", &[]),
+    ("setAcl /cli/c auth:jack:pass:cdrwa", &[]),
+    ("whoami", &["digest: jack", "ip: 127.0.0.1"]),
+    ("getAllChildrenNumber /cli", &["/cli"]),
+    ("getEphemerals /", &["/cli/e"]),
+    ("setquota -n 100 /cli/t", &[]),
+    ("listquota /cli/t", &["count=100"]),
+    ("delquota /cli/t", &[]),
+    ("config", &[]),
+    ("sync /cli", &["Sync is OK"]),
+    ("version", &["3.9"]),
+    ("deleteall /cli", &[]),
+    ("stat /cli", &["Node does not exist: /cli"]),
+];
+
+pub(super) fn run(kind: Kind) -> Result<Report> {
+    let class_path = JavaProject::new("client-3.9").class_path()?;
+    let server = Server::start_new(kind, Options::for_tests())?;
+    let script = server.home().join("commands");
+    let text: String = LINES.iter().map(|(line, _)| format!("{line}\n")).collect();
+    std::fs::write(&script, text + "quit\n")?;
+    let mut command: Command = java_command(&class_path, &scratch("java")?);
+    command.args(["org.apache.zookeeper.ZooKeeperMain", "-server", &server.connect_string()]);
+    let output = command.stdin(std::fs::File::open(&script)?).output().context("cannot start java")?;
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let mut report = Report::default();
+    // The shell echoes nothing when its input is no terminal, so the answers are looked for in order.
+    let mut rest = text.as_str();
+    for (line, words) in LINES {
+        let mut found = Ok(());
+        for word in *words {
+            match rest.find(word) {
+                Some(at) => rest = &rest[at + word.len()..],
+                None => found = Err(anyhow::anyhow!("{word:?} is not in the answer")),
+            }
+        }
+        report.check(&format!("zkCli {line}"), found);
+    }
+    report.check("zkCli ends cleanly", {
+        let check = || {
+            ensure!(output.status.success(), "it ended with {}:\n{text}", output.status);
+            Ok(())
+        };
+        check()
+    });
+    Ok(report)
+}

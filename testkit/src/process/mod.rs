@@ -1,0 +1,18 @@
+//! Real servers as child processes: ours, Apache ZooKeeper, and an Apache Kafka broker.
+//!
+//! Every child listens on loopback only, works in a directory of its own, and is ended through its own handle
+//! when the handle is dropped, so that a failing test leaves nothing behind.
+
+mod child;
+mod java;
+mod kafka;
+mod ports;
+mod server;
+mod tools;
+
+pub use child::{Freeze, Usage};
+pub use java::{JavaProject, java_command};
+pub use kafka::Kafka;
+pub use ports::free_port;
+pub use server::{Kind, Options, Server};
+pub use tools::{Missing, Need, command_output, scratch, skip_or_fail, workspace};

@@ -1,0 +1,398 @@
+//! A coordination server under test: ours or Apache ZooKeeper, started the same way.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use super::child::{Freeze, Process, Usage, log_tail};
+use super::java::JavaProject;
+use super::ports::free_port;
+use super::tools::{command_output, workspace};
+
+/// Which implementation to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Our own binary.
+    Coordinator,
+    /// Apache ZooKeeper, fetched from Maven Central: the control.
+    Zookeeper,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Coordinator => "coordinator",
+            Kind::Zookeeper => "zookeeper",
+        })
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Kind, String> {
+        match text {
+            "coordinator" => Ok(Kind::Coordinator),
+            "zookeeper" => Ok(Kind::Zookeeper),
+            _ => Err(format!("unknown server {text:?}: coordinator or zookeeper")),
+        }
+    }
+}
+
+/// How a server is started.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Keys of `zoo.cfg` beyond the directory and the ports, which the harness chooses.
+    pub keys: BTreeMap<String, String>,
+    /// Where the data goes; a temporary directory, deleted with the server, if none is given.
+    pub directory: Option<PathBuf>,
+    /// Flags for the Java virtual machine; ignored by our server.
+    pub jvm_flags: Vec<String>,
+    /// Users of SASL DIGEST-MD5, as (name, password).
+    pub sasl_users: Vec<(String, String)>,
+    /// Whether the admin HTTP port is open.
+    pub admin: bool,
+}
+
+impl Options {
+    /// Settings that suit tests: half-second ticks so that sessions expire soon, every four-letter word, TTL
+    /// nodes, no limit on connections from this machine.
+    pub fn for_tests() -> Options {
+        Options::default()
+            .key("tickTime", 500)
+            .key("minSessionTimeout", 1000)
+            .key("maxSessionTimeout", 60_000)
+            .key("4lw.commands.whitelist", "*")
+            .key("extendedTypesEnabled", true)
+            .key("maxClientCnxns", 0)
+            .key("znode.container.checkIntervalMs", 500)
+    }
+
+    /// Adds or replaces one key.
+    #[must_use]
+    pub fn key(mut self, key: &str, value: impl ToString) -> Options {
+        self.keys.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// Adds a SASL user.
+    #[must_use]
+    pub fn sasl_user(mut self, name: &str, password: &str) -> Options {
+        self.sasl_users.push((name.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// Keeps the data in this directory instead of a temporary one.
+    #[must_use]
+    pub fn directory(mut self, directory: &Path) -> Options {
+        self.directory = Some(directory.to_path_buf());
+        self
+    }
+}
+
+/// A server process with its directory and ports, which stay the same over restarts.
+#[derive(Debug)]
+pub struct Server {
+    kind: Kind,
+    options: Options,
+    process: Option<Process>,
+    client_port: u16,
+    admin_port: u16,
+    home: PathBuf,
+    // Declared last: the directory goes after the process that works in it.
+    _temporary: Option<TempDir>,
+}
+
+impl Server {
+    /// Starts our server. See [`coordinator_binary`] for which binary that is.
+    pub fn coordinator(options: Options) -> Result<Server> {
+        Server::start_new(Kind::Coordinator, options)
+    }
+
+    /// Starts Apache ZooKeeper.
+    pub fn zookeeper(options: Options) -> Result<Server> {
+        Server::start_new(Kind::Zookeeper, options)
+    }
+
+    /// Starts a server and waits until it serves.
+    pub fn start_new(kind: Kind, options: Options) -> Result<Server> {
+        let mut server = Server::prepare(kind, options)?;
+        server.start()?;
+        Ok(server)
+    }
+
+    /// Chooses directory and ports without starting anything.
+    pub fn prepare(kind: Kind, options: Options) -> Result<Server> {
+        let (home, temporary) = match &options.directory {
+            Some(directory) => {
+                std::fs::create_dir_all(directory)?;
+                (directory.clone(), None)
+            }
+            None => {
+                let temporary = TempDir::with_prefix("rookery-")?;
+                (temporary.path().to_path_buf(), Some(temporary))
+            }
+        };
+        let admin_port = if options.admin { free_port() } else { 0 };
+        Ok(Server {
+            kind,
+            options,
+            process: None,
+            client_port: free_port(),
+            admin_port,
+            home,
+            _temporary: temporary,
+        })
+    }
+
+    /// Starts the process on its directory and port and waits until it serves.
+    pub fn start(&mut self) -> Result<()> {
+        self.launch()?;
+        self.await_serving(Duration::from_secs(60))
+    }
+
+    /// Starts the process without waiting.
+    pub fn launch(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "the server already runs");
+        let mut command = match self.kind {
+            Kind::Coordinator => self.coordinator_command()?,
+            Kind::Zookeeper => self.zookeeper_command()?,
+        };
+        self.process = Some(Process::start(&mut command, &self.log_path())?);
+        Ok(())
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.home.join("data")
+    }
+
+    /// The directory that holds data, log and configuration.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.home.join("server.log")
+    }
+
+    fn login_file(&self) -> Result<Option<PathBuf>> {
+        if self.options.sasl_users.is_empty() {
+            return Ok(None);
+        }
+        let mut text =
+            String::from("Server {\n  org.apache.zookeeper.server.auth.DigestLoginModule required");
+        for (name, password) in &self.options.sasl_users {
+            text.push_str(&format!("\n  user_{name}=\"{password}\""));
+        }
+        text.push_str(";\n};\n");
+        let path = self.home.join("jaas.conf");
+        std::fs::write(&path, text)?;
+        Ok(Some(path))
+    }
+
+    fn coordinator_command(&self) -> Result<Command> {
+        let mut command = Command::new(coordinator_binary()?);
+        command.current_dir(&self.home);
+        command.arg("--dataDir").arg(self.data_dir());
+        command.args(["--clientPortAddress", "127.0.0.1", "--clientPort", &self.client_port.to_string()]);
+        if self.options.admin {
+            command.args(["--admin.serverAddress", "127.0.0.1"]);
+            command.args(["--admin.serverPort", &self.admin_port.to_string()]);
+        } else {
+            command.args(["--admin.enableServer", "false"]);
+        }
+        if let Some(login) = self.login_file()? {
+            command.arg("--java.security.auth.login.config").arg(login);
+        }
+        for (key, value) in &self.options.keys {
+            command.args([format!("--{key}"), value.clone()]);
+        }
+        Ok(command)
+    }
+
+    fn zookeeper_command(&self) -> Result<Command> {
+        let class_path = JavaProject::new("server").class_path()?;
+        let mut text = format!(
+            "dataDir={}\nclientPortAddress=127.0.0.1\nclientPort={}\nadmin.enableServer={}\n",
+            self.data_dir().display(),
+            self.client_port,
+            self.options.admin
+        );
+        if self.options.admin {
+            text.push_str(&format!("admin.serverAddress=127.0.0.1\nadmin.serverPort={}\n", self.admin_port));
+        }
+        let login = self.login_file()?;
+        if login.is_some() {
+            text.push_str("authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n");
+        }
+        for (key, value) in &self.options.keys {
+            if !is_bare_property(key) {
+                text.push_str(&format!("{key}={value}\n"));
+            }
+        }
+        std::fs::create_dir_all(self.data_dir())?;
+        let config = self.home.join("zoo.cfg");
+        std::fs::write(&config, text)?;
+        let mut command = Command::new("java");
+        command.current_dir(&self.home);
+        command.args(&self.options.jvm_flags);
+        command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=info");
+        // No log line per request in the control either: its bench would pay for it.
+        command.arg("-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.audit=error");
+        for (key, value) in self.options.keys.iter().filter(|(key, _)| is_bare_property(key)) {
+            command.arg(format!("-D{key}={value}"));
+        }
+        if let Some(login) = login {
+            command.arg(format!("-Djava.security.auth.login.config={}", login.display()));
+        }
+        command.args(["-cp", &class_path, "org.apache.zookeeper.server.quorum.QuorumPeerMain"]).arg(config);
+        Ok(command)
+    }
+
+    /// Waits until `srvr` is answered with a mode, or fails with the end of the server's log.
+    pub fn await_serving(&mut self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Ok(text) = self.four_letter("srvr")
+                && text.contains("Mode:")
+            {
+                return Ok(());
+            }
+            let process = self.process.as_mut().context("the server does not run")?;
+            if let Some(status) = process.ended() {
+                let tail = process.log_tail(3000);
+                self.process = None;
+                bail!("the {} ended with {status} before it served:\n{tail}", self.kind);
+            }
+            if Instant::now() > deadline {
+                bail!("the {} does not serve after {patience:?}:\n{}", self.kind, process.log_tail(3000));
+            }
+            std::thread::sleep(Duration::from_millis(if self.kind == Kind::Coordinator { 5 } else { 50 }));
+        }
+    }
+
+    /// Which implementation this is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The address for plain clients.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.client_port))
+    }
+
+    /// `host:port` for plain clients, as connect strings have it.
+    pub fn connect_string(&self) -> String {
+        self.address().to_string()
+    }
+
+    /// The admin HTTP address; only with [`Options::admin`].
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.options.admin.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port)))
+    }
+
+    /// Sends a four-letter word and returns the answer.
+    pub fn four_letter(&self, word: &str) -> Result<String> {
+        let mut socket = TcpStream::connect_timeout(&self.address(), Duration::from_secs(5))?;
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        socket.write_all(word.as_bytes())?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        let _ = socket.shutdown(Shutdown::Both);
+        Ok(answer)
+    }
+
+    /// Ends the process as an operator would (SIGTERM) and waits for it.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        let mut process = self.process.take().context("the server does not run")?;
+        process.terminate(Duration::from_secs(15))
+    }
+
+    /// Ends the process as a power cut of the process would (SIGKILL).
+    pub fn kill(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("the server does not run")?;
+        process.kill()
+    }
+
+    /// SIGTERM, then a start on the same directory and port.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.start()
+    }
+
+    /// SIGKILL, then a start on the same directory and port.
+    pub fn kill_and_restart(&mut self) -> Result<()> {
+        self.kill()?;
+        self.start()
+    }
+
+    /// Holds the process (SIGSTOP) until the guard is dropped.
+    pub fn freeze(&self) -> Result<Freeze> {
+        self.process.as_ref().context("the server does not run")?.freeze()
+    }
+
+    /// CPU time and memory so far.
+    pub fn usage(&self) -> Result<Usage> {
+        self.process.as_ref().context("the server does not run")?.usage()
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| process.ended().is_none())
+    }
+
+    /// The last `bytes` bytes of what the server wrote to its standard output and error.
+    pub fn log_tail(&self, bytes: u64) -> String {
+        log_tail(&self.log_path(), bytes)
+    }
+}
+
+/// Keys that Apache ZooKeeper reads as system properties without its own prefix, so that its configuration file
+/// cannot set them.
+fn is_bare_property(key: &str) -> bool {
+    key == "jute.maxbuffer" || key.starts_with("znode.container.")
+}
+
+/// Our server's binary: `COORDINATOR_BIN` if set; otherwise the one beside the running test or tool, built now
+/// with the same profile so that it can never be older than the sources.
+fn coordinator_binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("COORDINATOR_BIN") {
+        let path = PathBuf::from(path);
+        ensure!(path.is_file(), "COORDINATOR_BIN names {}, which is no file", path.display());
+        return Ok(std::path::absolute(path)?);
+    }
+    static BUILT: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
+    let built = BUILT.get_or_init(|| build_coordinator().map_err(|error| format!("{error:#}")));
+    built.clone().map_err(anyhow::Error::msg)
+}
+
+fn build_coordinator() -> Result<PathBuf> {
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    command_output(Command::new(cargo).current_dir(workspace()).args([
+        "build",
+        "--quiet",
+        "--package",
+        "coordinator",
+        "--profile",
+        profile,
+    ]))
+    .context("building the coordinator")?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    let path = target.join(if profile == "dev" { "debug" } else { profile }).join(binary_name("coordinator"));
+    ensure!(path.is_file(), "{} was not built", path.display());
+    Ok(path)
+}
+
+fn binary_name(name: &str) -> String {
+    format!("{name}{}", std::env::consts::EXE_SUFFIX)
+}

@@ -1,0 +1,24 @@
+//! Apache Kafka on our coordinator.
+
+use testkit::interop;
+use testkit::process::{Kind, skip_or_fail};
+
+fn check(name: &str) {
+    let suite = interop::suite(name).expect("a suite of that name");
+    if !skip_or_fail(name, suite.needs) {
+        return;
+    }
+    let summary = interop::run(suite, Kind::Coordinator);
+    assert!(summary.passed > 0, "{name} checked nothing");
+    assert_eq!(summary.failed, 0, "{name}: see the lines that start with FAIL");
+}
+
+#[test]
+fn a_kafka_3_9_broker_lives_on_it() {
+    check("kafka");
+}
+
+#[test]
+fn kafka_1_1_tools_write_its_znodes() {
+    check("kafka-1.1");
+}
