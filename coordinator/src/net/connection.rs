@@ -11,7 +11,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::config::Config;
 use crate::limits;
+use crate::net::four_letter::Word;
 use crate::server::Core;
 use crate::tree::watches::ConnectionId;
 
@@ -32,6 +34,8 @@ pub enum Ended {
     ByServer,
     #[error("no handshake within {0:?}")]
     Silent(Duration),
+    #[error("it was a four-letter word")]
+    FourLetterWord,
     #[error("a frame of {0} bytes was announced; allowed are 1 to {1}")]
     FrameSize(i32, usize),
     #[error(transparent)]
@@ -49,7 +53,7 @@ pub struct Connection {
     rest: Vec<u8>,
     out: Vec<u8>,
     written: usize,
-    frame_bytes_max: usize,
+    config: Rc<Config>,
     greeted: bool,
 }
 
@@ -59,7 +63,7 @@ impl Connection {
         id: ConnectionId,
         stream: TcpStream,
         wake: Rc<Notify>,
-        frame_bytes_max: usize,
+        config: Rc<Config>,
     ) -> Connection {
         Connection {
             core,
@@ -69,13 +73,14 @@ impl Connection {
             rest: Vec::new(),
             out: Vec::new(),
             written: 0,
-            frame_bytes_max,
+            config,
             greeted: false,
         }
     }
 
     /// Serves the client until either side has had enough.
-    pub async fn serve(&mut self, handshake_timeout: Duration) -> Ended {
+    pub async fn serve(&mut self) -> Ended {
+        let handshake_timeout = self.config.session.handshake_timeout;
         match tokio::time::timeout(handshake_timeout, self.run(true)).await {
             Err(_) => return Ended::Silent(handshake_timeout),
             Ok(Err(ended)) => return ended,
@@ -92,6 +97,9 @@ impl Connection {
         loop {
             self.handle_rest()?;
             self.write()?;
+            if let Some(word) = self.four_letter_word() {
+                return self.answer_word(word).await;
+            }
             if greeting && self.greeted {
                 return Ok(());
             }
@@ -160,11 +168,15 @@ impl Connection {
 
     /// Handles whole frames as long as the core takes them; returns how many bytes they were.
     fn handle(&mut self, bytes: &[u8]) -> Result<usize, Ended> {
+        if !self.greeted && bytes.first_chunk().copied().is_some_and(|first| Word::parse(first).is_some()) {
+            return Ok(0);
+        }
+        let frame_bytes_max = self.config.limits.frame_bytes_max;
         let mut core = self.core.borrow_mut();
         let now = core.now();
         let mut handled = 0;
         for _ in 0..limits::REQUESTS_PER_TURN_MAX {
-            let Some(size) = frame_size(&bytes[handled..], self.frame_bytes_max)? else { break };
+            let Some(size) = frame_size(&bytes[handled..], frame_bytes_max)? else { break };
             if !core.service().may_read(self.id) {
                 break;
             }
@@ -178,7 +190,29 @@ impl Connection {
     }
 
     fn has_whole_frame(&self) -> Result<bool, Ended> {
-        Ok(frame_size(&self.rest, self.frame_bytes_max)?.is_some())
+        Ok(frame_size(&self.rest, self.config.limits.frame_bytes_max)?.is_some())
+    }
+
+    /// The word a new connection begins with instead of a handshake.
+    fn four_letter_word(&self) -> Option<Word> {
+        if self.greeted { None } else { Word::parse(*self.rest.first_chunk()?) }
+    }
+
+    async fn answer_word(&mut self, word: Word) -> Result<(), Ended> {
+        let text = word.reply(&self.config, |query| self.core.borrow_mut().answer(query));
+        self.out = text.into_bytes();
+        self.written = 0;
+        while self.written < self.out.len() {
+            self.stream.writable().await?;
+            match self.stream.try_write(&self.out[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // What else it sent is read, so that closing does not throw the answer away.
+        let _ = self.read();
+        Err(Ended::FourLetterWord)
     }
 
     /// Sends what there is, as far as the system takes it.

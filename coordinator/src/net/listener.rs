@@ -51,24 +51,12 @@ struct Counts {
 pub struct Doorkeeper {
     core: Rc<RefCell<Core>>,
     counts: Rc<RefCell<Counts>>,
-    per_address_max: Option<u32>,
-    connections_max: u32,
-    frame_bytes_max: usize,
-    handshake_timeout: Duration,
-    keep_alive: bool,
+    config: Rc<Config>,
 }
 
 impl Doorkeeper {
-    pub fn new(core: Rc<RefCell<Core>>, config: &Config) -> Doorkeeper {
-        Doorkeeper {
-            core,
-            counts: Rc::default(),
-            per_address_max: config.limits.connections_per_address,
-            connections_max: config.limits.connections_max,
-            frame_bytes_max: config.limits.frame_bytes_max,
-            handshake_timeout: config.session.handshake_timeout,
-            keep_alive: config.listen.keep_alive,
-        }
+    pub fn new(core: Rc<RefCell<Core>>, config: Rc<Config>) -> Doorkeeper {
+        Doorkeeper { core, counts: Rc::default(), config }
     }
 
     /// Accepts for ever.
@@ -93,16 +81,16 @@ impl Doorkeeper {
             return;
         };
         let _ = stream.set_nodelay(true);
-        if self.keep_alive {
+        if self.config.listen.keep_alive {
             let keep_alive = TcpKeepalive::new().with_time(Duration::from_secs(60));
             let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
         }
         let (id, wake) = self.core.borrow_mut().connect(peer, false, Vec::new());
-        let mut connection = Connection::new(Rc::clone(&self.core), id, stream, wake, self.frame_bytes_max);
-        let handshake_timeout = self.handshake_timeout;
+        let mut connection =
+            Connection::new(Rc::clone(&self.core), id, stream, wake, Rc::clone(&self.config));
         tokio::task::spawn_local(async move {
             let _place = place;
-            let ended = connection.serve(handshake_timeout).await;
+            let ended = connection.serve().await;
             tracing::debug!(%peer, %ended, "connection ended");
         });
     }
@@ -110,11 +98,11 @@ impl Doorkeeper {
     /// A place for one more connection, given back when it is dropped.
     fn place(&self, address: IpAddr) -> Option<Place> {
         let mut counts = self.counts.borrow_mut();
-        if counts.all >= self.connections_max as usize {
+        if counts.all >= self.config.limits.connections_max as usize {
             return None;
         }
         let here = counts.by_address.entry(address).or_default();
-        if self.per_address_max.is_some_and(|max| *here >= max) {
+        if self.config.limits.connections_per_address.is_some_and(|max| *here >= max) {
             return None;
         }
         *here += 1;
