@@ -108,8 +108,6 @@ metrics! {
         restore_error_count,
         #[doc = "Restore commands refused because the last one was too recent"]
         restore_rate_limited_count,
-        #[doc = "Administration commands that came over plain HTTP"]
-        insecure_admin_count,
         #[doc = "Authentications that failed"]
         auth_failed_count,
         #[doc = "Clients that named this ensemble correctly"]
