@@ -4,6 +4,8 @@
 //! [`Service`], then [`Core::pump`] carries out what it wishes: proposals go to the log, connections that have something
 //! to send are woken.
 
+mod queries;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::Read;
@@ -20,7 +22,9 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::limits;
-use crate::net::listener::{self, Doorkeeper};
+use crate::logging::{Complaints, Stages, slow_operation};
+use crate::net::listener::{self, Doorkeeper, Kind};
+use crate::net::tls::TlsGate;
 use crate::request::{Now, Service, Settings};
 use crate::store::{
     Disk, LogEvent, LogHandle, LogOptions, RealDisk, Recovery, Retention, SnapshotEvent, SnapshotHandle,
@@ -93,7 +97,12 @@ pub struct Core {
     schedule: SnapshotSchedule,
     snapshot_wake: Rc<Notify>,
     mailbox: Arc<Mailbox>,
-    rejected: u64,
+    memory_bytes_max: u64,
+    sync_warning: Duration,
+    last_snapshot: Option<(Zxid, i64)>,
+    snapshot_began: Option<Instant>,
+    complaints: Complaints,
+    slow_operation: Option<Duration>,
     fatal: Option<anyhow::Error>,
     stop: Rc<Notify>,
 }
@@ -135,7 +144,7 @@ impl Core {
 
     /// A connection was turned away.
     pub fn count_rejected(&mut self) {
-        self.rejected += 1;
+        self.service.metrics_mut().connection_rejected += 1;
     }
 
     /// Carries out what the service wishes.
@@ -146,10 +155,27 @@ impl Core {
             self.in_flight.push_back(InFlight { zxid, serial: proposal.serial, bytes: proposal.bytes });
         }
         self.hand_over();
+        self.report_slow();
         for id in self.service.take_noted() {
             if let Some(wake) = self.wakes.get(&id) {
                 wake.notify_one();
             }
+        }
+    }
+
+    /// Says which operations took too long, and where the time went.
+    fn report_slow(&mut self) {
+        for slow in self.service.take_slow() {
+            let at = |us: u64| self.started + Duration::from_micros(us);
+            let stages = Stages {
+                received: at(slow.received_us),
+                proposed: slow.durable_us.map(|_| at(slow.received_us)),
+                durable: slow.durable_us.map(at),
+                executed: slow.durable_us.map(at),
+                answered: Instant::now(),
+            };
+            let threshold = self.slow_operation;
+            slow_operation(threshold, &mut self.complaints, &stages, slow.session.0, slow.op, &slow.path);
         }
     }
 
@@ -169,6 +195,16 @@ impl Core {
             match event {
                 LogEvent::Durable(flushed) => {
                     self.schedule.bytes_since += flushed.bytes;
+                    let metrics = self.service.metrics_mut();
+                    metrics.fsynctime.record(flushed.sync_time);
+                    metrics.sync_processor_batch_size.record_count(flushed.records as u64);
+                    if flushed.sync_time >= self.sync_warning {
+                        metrics.fsync_threshold_exceed_count += 1;
+                        tracing::warn!(
+                            milliseconds = flushed.sync_time.as_millis() as u64,
+                            "the log's disk was slow: writes of all clients waited for it"
+                        );
+                    }
                     self.commit_until(Zxid(flushed.zxid));
                 }
                 LogEvent::Full(_) => self.service.set_disk_full(true),
@@ -223,6 +259,7 @@ impl Core {
         self.schedule.commands_since = 0;
         self.schedule.bytes_since = 0;
         self.service.tree_mut().begin_snapshot();
+        self.snapshot_began = Some(Instant::now());
         self.snapshot_wake.notify_one();
         true
     }
@@ -260,10 +297,15 @@ impl Core {
                 SnapshotEvent::Room => self.snapshot_wake.notify_one(),
                 SnapshotEvent::Done { summary, removed } => {
                     self.schedule.failed_at = None;
+                    self.last_snapshot = Some((Zxid(summary.zxid), self.now().wall_ms / 1000));
+                    if let Some(began) = self.snapshot_began.take() {
+                        self.service.metrics_mut().snapshottime.record(began.elapsed());
+                    }
                     tracing::info!(zxid = %Zxid(summary.zxid), removed = removed.len(), "snapshot written");
                 }
                 SnapshotEvent::Failed { .. } => {
                     self.schedule.failed_at = Some(Instant::now());
+                    self.service.metrics_mut().snapshot_error_count += 1;
                     self.service.tree_mut().abandon_snapshot();
                 }
             }
@@ -295,14 +337,23 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
+    let config = Rc::new(config);
     let started = Instant::now();
     // Ports first: a second server on this machine should say so before it looks at any data.
+    let plain = if config.listen.unified { Kind::Either } else { Kind::Plain };
+    let ports = [(config.listen.client, plain), (config.listen.secure, Kind::Tls)];
     let mut listeners = Vec::new();
-    for address in [config.listen.client].into_iter().flatten() {
+    for (address, kind) in ports.into_iter().filter_map(|(address, kind)| Some((address?, kind))) {
         let listener = listener::bind(address, config.listen.backlog)
             .with_context(|| format!("cannot listen on {address} for clients"))?;
-        listeners.push(listener);
+        listeners.push((listener, kind));
     }
+    let (established, mut handshakes) = tokio::sync::mpsc::channel(limits::HANDSHAKE_QUEUE_MAX);
+    let gate = match &config.tls {
+        // As many wait here at most as are let in at the door.
+        Some(tls) => Some(TlsGate::spawn(tls.clone(), move |done| drop(established.try_send(done)))?),
+        None => None,
+    };
     let stop = Rc::new(Notify::new());
     let core = open(&config, started, Rc::clone(&stop))?;
     let mailbox = Arc::clone(&core.borrow().mailbox);
@@ -326,11 +377,19 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_micros(100)).await;
     }
-    let doorkeeper = Rc::new(Doorkeeper::new(Rc::clone(&core), &config));
-    for listener in listeners {
-        let doorkeeper = Rc::clone(&doorkeeper);
+    let doorkeeper = Doorkeeper::new(Rc::clone(&core), Rc::clone(&config), gate);
+    {
+        let doorkeeper = doorkeeper.clone();
         tokio::task::spawn_local(async move {
-            if let Err(error) = doorkeeper.accept(listener).await {
+            while let Some(done) = handshakes.recv().await {
+                doorkeeper.established(done);
+            }
+        });
+    }
+    for (listener, kind) in listeners {
+        let doorkeeper = doorkeeper.clone();
+        tokio::task::spawn_local(async move {
+            if let Err(error) = doorkeeper.accept(listener, kind).await {
                 tracing::error!(%error, "cannot accept connections any more");
             }
         });
@@ -430,7 +489,12 @@ fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyhow::Result<R
         },
         snapshot_wake: Rc::new(Notify::new()),
         mailbox,
-        rejected: 0,
+        memory_bytes_max: config.limits.memory_bytes_max,
+        sync_warning: storage.sync_warning,
+        last_snapshot: None,
+        snapshot_began: None,
+        complaints: Complaints::new(limits::COMPLAINTS_PER_SECOND_MAX),
+        slow_operation: config.limits.slow_operation,
         fatal: None,
         stop,
     })))
