@@ -22,7 +22,11 @@ use crate::raw::{Connection, Fields, Next, op};
 
 /// How servers are started for recording and replay.
 pub fn options() -> Options {
-    Options::for_tests().key("tickTime", 2000).key("minSessionTimeout", 4000)
+    Options::for_tests()
+        .key("tickTime", 2000)
+        .key("minSessionTimeout", 4000)
+        // A container that goes while a script runs would take a transaction id of its own.
+        .key("znode.container.checkIntervalMs", 60_000)
 }
 
 /// Which way a frame went.

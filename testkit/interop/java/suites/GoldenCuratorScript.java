@@ -14,6 +14,8 @@ public final class GoldenCuratorScript extends Checks {
         that(client.blockUntilConnected(20, java.util.concurrent.TimeUnit.SECONDS), "no connection");
         client.create().creatingParentContainersIfNeeded().forPath("/golden/a/b", bytes("x"));
         client.create().orSetData().forPath("/golden/a/b", bytes("y"));
+        // A child keeps the mutex's container from being empty, and so from going at a time of its own.
+        client.create().creatingParentContainersIfNeeded().forPath("/golden/mutex/keep");
         InterProcessMutex mutex = new InterProcessMutex(client, "/golden/mutex");
         mutex.acquire();
         mutex.release();
@@ -28,10 +30,10 @@ public final class GoldenCuratorScript extends Checks {
         eventually("the cache", () -> cache.size() == 2);
         client.setData().forPath("/golden/a/b", bytes("z"));
         eventually("the change", () -> text(cache.get("/golden/a/b").get().getData()).equals("z"));
+        client.getChildren().forPath("/golden");
         client.transaction().forOperations(
                 client.transactionOp().check().withVersion(2).forPath("/golden/a/b"),
-                client.transactionOp().delete().forPath("/golden/a/b"));
-        client.getChildren().forPath("/golden");
+                client.transactionOp().setData().forPath("/golden/a/b", bytes("w")));
         client.close();
         System.out.println("@done");
         System.out.flush();
