@@ -10,6 +10,7 @@ pub mod auth;
 pub mod calendar;
 pub mod cli;
 pub mod config;
+pub mod import;
 pub mod limits;
 pub mod logging;
 pub mod metrics;

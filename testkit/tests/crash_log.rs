@@ -1,7 +1,12 @@
 //! The machine stops at every effect of a script of appends, flushes, rolls, snapshots and removals. Whatever was reported
 //! as durable must be there afterwards, and what is there must be a beginning of what was appended.
 
-use coordinator::store::{LogOptions, Recovery, RecoveryReport, Retention, SnapshotWriter, StoreError};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use coordinator::store::{
+    LogEvent, LogHandle, LogOptions, Recovery, RecoveryReport, Retention, SnapshotWriter, StoreError,
+};
 use testkit::sim::disk::{Random, SimDisk};
 
 fn options() -> LogOptions {
@@ -269,4 +274,69 @@ fn without_syncs_a_power_cut_costs_writes_but_never_the_start() {
             );
         }
     }
+}
+
+/// Starts the log thread on an empty disk.
+fn spawn(disk: &SimDisk) -> (LogHandle, Receiver<LogEvent>) {
+    let (sender, events) = channel();
+    let (_, handle) = recover(disk, options(), |log| {
+        LogHandle::spawn(log, move |event| {
+            // The test may have seen enough.
+            let _ = sender.send(event);
+        })
+    })
+    .expect("an empty disk");
+    (handle, events)
+}
+
+fn next(events: &Receiver<LogEvent>) -> LogEvent {
+    events.recv_timeout(Duration::from_secs(20)).expect("a report")
+}
+
+#[test]
+fn the_log_thread_waits_for_space_and_says_so() {
+    let disk = SimDisk::new();
+    let (handle, events) = spawn(&disk);
+    disk.set_capacity(Some(disk.used()));
+    handle.append(1, body(1).into()).expect("room");
+    assert!(matches!(next(&events), LogEvent::Full(error) if error.is_full()));
+    handle.append(2, body(2).into()).expect("the queue has room");
+    disk.set_capacity(None);
+    assert!(matches!(next(&events), LogEvent::Recovered));
+    let mut durable = 0;
+    while durable < 2 {
+        match next(&events) {
+            LogEvent::Durable(flushed) => durable = flushed.zxid,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    handle.shutdown().expect("a clean stop");
+    check(&disk.after_power_cut(1), &Progress { appended: 2, durable: 2 }, "after a clean stop");
+}
+
+#[test]
+fn the_log_thread_can_be_stopped_while_the_disk_is_full() {
+    let disk = SimDisk::new();
+    let (handle, events) = spawn(&disk);
+    handle.append(1, body(1).into()).expect("room");
+    assert!(matches!(next(&events), LogEvent::Durable(_)));
+    disk.set_capacity(Some(disk.used()));
+    handle.append(2, vec![2; 100_000].into()).expect("room");
+    assert!(matches!(next(&events), LogEvent::Full(_)));
+    assert!(handle.shutdown().expect_err("one record was never written").is_full());
+    check(&disk.after_power_cut(1), &Progress { appended: 1, durable: 1 }, "afterwards");
+}
+
+#[test]
+fn a_failed_sync_is_reported_once_and_ends_the_log_thread() {
+    let disk = SimDisk::new();
+    let (handle, events) = spawn(&disk);
+    handle.append(1, body(1).into()).expect("room");
+    assert!(matches!(next(&events), LogEvent::Durable(_)));
+    // The effect after the write is the sync.
+    disk.fail_sync_at(disk.effects() + 1);
+    handle.append(2, b"two".as_slice().into()).expect("room");
+    assert!(matches!(next(&events), LogEvent::Failed(error) if !error.is_full()));
+    assert!(events.recv().is_err(), "the thread ended");
+    handle.shutdown().expect("it was reported already");
 }

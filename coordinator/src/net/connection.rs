@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::tls::{NonBlocking, TlsSession};
+
 use crate::config::Config;
 use crate::limits;
 use crate::net::four_letter::Word;
@@ -42,12 +44,67 @@ pub enum Ended {
     Io(#[from] io::Error),
 }
 
+/// The socket, with or without TLS over it.
+#[derive(Debug)]
+pub struct Transport {
+    stream: TcpStream,
+    tls: Option<TlsSession>,
+}
+
+impl Transport {
+    pub fn plain(stream: TcpStream) -> Transport {
+        Transport { stream, tls: None }
+    }
+
+    pub fn encrypted(stream: TcpStream, tls: TlsSession) -> Transport {
+        Transport { stream, tls: Some(tls) }
+    }
+
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.stream.try_read(buffer),
+            Some(tls) => tls.try_read(&mut NonBlocking(&self.stream), buffer),
+        }
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.stream.try_write(bytes),
+            Some(tls) => tls.try_write(&mut NonBlocking(&self.stream), bytes),
+        }
+    }
+
+    /// Sends what encryption holds back; false while the system does not take all of it.
+    fn flush(&mut self) -> io::Result<bool> {
+        match &mut self.tls {
+            None => Ok(true),
+            Some(tls) => match tls.try_flush(&mut NonBlocking(&self.stream)) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Says goodbye, as far as the system takes it.
+    fn close(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close();
+            let _ = self.flush();
+        }
+    }
+}
+
 /// A client's socket and what was read from or is to be written to it.
 #[derive(Debug)]
 pub struct Connection {
     core: Rc<RefCell<Core>>,
     id: ConnectionId,
-    stream: TcpStream,
+    transport: Transport,
     wake: Rc<Notify>,
     /// Bytes that came and are not handled: the beginning of a frame, or frames that have to wait.
     rest: Vec<u8>,
@@ -61,14 +118,14 @@ impl Connection {
     pub fn new(
         core: Rc<RefCell<Core>>,
         id: ConnectionId,
-        stream: TcpStream,
+        transport: Transport,
         wake: Rc<Notify>,
         config: Rc<Config>,
     ) -> Connection {
         Connection {
             core,
             id,
-            stream,
+            transport,
             wake,
             rest: Vec::new(),
             out: Vec::new(),
@@ -92,8 +149,14 @@ impl Connection {
         }
     }
 
+    /// Handles what a TLS handshake left decrypted; the socket will not announce it again.
+    fn read_ahead(&mut self) -> Result<(), Ended> {
+        if self.transport.tls.is_some() { self.read() } else { Ok(()) }
+    }
+
     /// Runs until the handshake is done (`greeting`), or until the end.
     async fn run(&mut self, greeting: bool) -> Result<(), Ended> {
+        self.read_ahead()?;
         loop {
             self.handle_rest()?;
             self.write()?;
@@ -107,7 +170,7 @@ impl Connection {
                 let core = self.core.borrow();
                 (core.service().is_closing(self.id), core.service().may_read(self.id))
             };
-            let unwritten = self.written < self.out.len();
+            let unwritten = self.written < self.out.len() || !self.transport.flush()?;
             if closing && !unwritten {
                 return Err(Ended::ByServer);
             }
@@ -123,8 +186,8 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = self.wake.notified() => {}
-                ready = self.stream.writable(), if unwritten => ready?,
-                ready = self.stream.readable(), if wants_more => {
+                ready = self.transport.stream.writable(), if unwritten => ready?,
+                ready = self.transport.stream.readable(), if wants_more => {
                     ready?;
                     self.read()?;
                 }
@@ -135,7 +198,7 @@ impl Connection {
     /// Reads what the socket holds, and handles it without copying it first if nothing was left from before.
     fn read(&mut self) -> Result<(), Ended> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let count = match self.stream.try_read(scratch) {
+            let count = match self.transport.try_read(scratch) {
                 Ok(0) => return Err(Ended::ByClient),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -203,8 +266,8 @@ impl Connection {
         self.out = text.into_bytes();
         self.written = 0;
         while self.written < self.out.len() {
-            self.stream.writable().await?;
-            match self.stream.try_write(&self.out[self.written..]) {
+            self.transport.stream.writable().await?;
+            match self.transport.try_write(&self.out[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
@@ -225,7 +288,7 @@ impl Connection {
                     return Ok(());
                 }
             }
-            match self.stream.try_write(&self.out[self.written..]) {
+            match self.transport.try_write(&self.out[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -236,6 +299,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.transport.close();
         self.core.borrow_mut().disconnect(self.id);
     }
 }

@@ -23,7 +23,8 @@ use tokio::sync::Notify;
 use crate::config::Config;
 use crate::limits;
 use crate::logging::{Complaints, Stages, slow_operation};
-use crate::net::listener::{self, Doorkeeper};
+use crate::net::listener::{self, Doorkeeper, Kind};
+use crate::net::tls::TlsGate;
 use crate::request::{Now, Service, Settings};
 use crate::store::{
     Disk, LogEvent, LogHandle, LogOptions, RealDisk, Recovery, Retention, SnapshotEvent, SnapshotHandle,
@@ -339,12 +340,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let config = Rc::new(config);
     let started = Instant::now();
     // Ports first: a second server on this machine should say so before it looks at any data.
+    let plain = if config.listen.unified { Kind::Either } else { Kind::Plain };
+    let ports = [(config.listen.client, plain), (config.listen.secure, Kind::Tls)];
     let mut listeners = Vec::new();
-    for address in [config.listen.client].into_iter().flatten() {
+    for (address, kind) in ports.into_iter().filter_map(|(address, kind)| Some((address?, kind))) {
         let listener = listener::bind(address, config.listen.backlog)
             .with_context(|| format!("cannot listen on {address} for clients"))?;
-        listeners.push(listener);
+        listeners.push((listener, kind));
     }
+    let (established, mut handshakes) = tokio::sync::mpsc::channel(limits::HANDSHAKE_QUEUE_MAX);
+    let gate = match &config.tls {
+        // As many wait here at most as are let in at the door.
+        Some(tls) => Some(TlsGate::spawn(tls.clone(), move |done| drop(established.try_send(done)))?),
+        None => None,
+    };
     let stop = Rc::new(Notify::new());
     let core = open(&config, started, Rc::clone(&stop))?;
     let mailbox = Arc::clone(&core.borrow().mailbox);
@@ -368,11 +377,19 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_micros(100)).await;
     }
-    let doorkeeper = Rc::new(Doorkeeper::new(Rc::clone(&core), Rc::clone(&config)));
-    for listener in listeners {
-        let doorkeeper = Rc::clone(&doorkeeper);
+    let doorkeeper = Doorkeeper::new(Rc::clone(&core), Rc::clone(&config), gate);
+    {
+        let doorkeeper = doorkeeper.clone();
         tokio::task::spawn_local(async move {
-            if let Err(error) = doorkeeper.accept(listener).await {
+            while let Some(done) = handshakes.recv().await {
+                doorkeeper.established(done);
+            }
+        });
+    }
+    for (listener, kind) in listeners {
+        let doorkeeper = doorkeeper.clone();
+        tokio::task::spawn_local(async move {
+            if let Err(error) = doorkeeper.accept(listener, kind).await {
                 tracing::error!(%error, "cannot accept connections any more");
             }
         });

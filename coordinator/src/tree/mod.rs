@@ -8,6 +8,7 @@ pub mod acl;
 pub mod arena;
 pub mod command;
 pub mod digest;
+pub mod import;
 pub mod lifetimes;
 pub mod quota;
 pub mod sessions;
