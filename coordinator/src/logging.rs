@@ -4,7 +4,6 @@ use crate::config::{LogConfig, LogFormat};
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -154,9 +153,6 @@ impl fmt::Display for Stages {
     }
 }
 
-/// How many slow operations were logged and withheld; shared by whoever asks.
-pub static SLOW_OPERATIONS: AtomicU64 = AtomicU64::new(0);
-
 /// Logs an operation that took longer than `threshold`, if the limiter lets it. Returns whether it was slow.
 pub fn slow_operation(
     threshold: Option<Duration>,
@@ -170,7 +166,6 @@ pub fn slow_operation(
     if threshold.is_none_or(|threshold| total < threshold) {
         return false;
     }
-    SLOW_OPERATIONS.fetch_add(1, Ordering::Relaxed);
     if let Some(withheld) = complaints.admit(stages.answered) {
         let session = format_args!("0x{session:x}");
         tracing::warn!(operation, path, %session, total_ms = total.as_millis() as u64, %stages, withheld, "slow operation");

@@ -108,8 +108,6 @@ metrics! {
         restore_error_count,
         #[doc = "Restore commands refused because the last one was too recent"]
         restore_rate_limited_count,
-        #[doc = "Administration commands that came over plain HTTP"]
-        insecure_admin_count,
         #[doc = "Authentications that failed"]
         auth_failed_count,
         #[doc = "Clients that named this ensemble correctly"]
@@ -130,6 +128,10 @@ metrics! {
         rookery_memory_refused_count,
         #[doc = "Writes refused because the disk was full"]
         rookery_disk_refused_count,
+        #[doc = "Replies larger than a client with default settings takes"]
+        rookery_large_reply_count,
+        #[doc = "Watches refused because there are too many"]
+        rookery_watch_refused_count,
         #[doc = "Operations that took longer than rookery.slowOperationMs"]
         rookery_slow_operation_count,
         #[doc = "Lines missing from the audit log because its disk was too slow"]

@@ -88,8 +88,13 @@ pub enum Query {
     /// Stream all data, if `caller` may do everything with the root node.
     Snapshot(Caller),
     /// Replace all data by a stream that [`Query::Snapshot`] gave, if `caller` may do everything with the root node.
-    Restore(Caller, mpsc::Receiver<Bytes>),
+    Restore(Caller, Chunks),
 }
+
+/// A stream of bytes between the operations port and the core, of at most
+/// [`STREAM_QUEUE_CHUNKS_MAX`](crate::limits::STREAM_QUEUE_CHUNKS_MAX) chunks under way. An error ends it, and tells a
+/// stream that was cut from one that is complete.
+pub type Chunks = mpsc::Receiver<Result<Bytes, String>>;
 
 /// Who asks for a snapshot or restore: what stood in the `Authorization` header.
 #[derive(Clone, PartialEq, Eq)]
@@ -134,8 +139,8 @@ pub enum Answer {
     LastSnapshot(Option<SnapshotView>),
     /// To both resets.
     Done,
-    /// To [`Query::Snapshot`]: the zxid it is exact at, and its bytes. The stream ends early when it fails.
-    Snapshot(u64, mpsc::Receiver<Bytes>),
+    /// To [`Query::Snapshot`]: the zxid it is exact at, and its bytes.
+    Snapshot(u64, Chunks),
     /// To [`Query::Restore`]: the zxid the tree stands at now.
     Restored(u64),
     /// The caller is not known by that scheme.

@@ -1,6 +1,7 @@
 //! How Rookery is proven: real servers as processes, foreign clients, hostile bytes and benchmarks.
 
 pub mod badinput;
+pub mod bench;
 pub mod interop;
 pub mod process;
 pub mod raw;

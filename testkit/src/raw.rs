@@ -283,6 +283,11 @@ impl Connection {
         self.socket.write_all(bytes)
     }
 
+    /// The socket itself, for those who drive it another way.
+    pub fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
     /// Reads one frame, or learns that there is none.
     pub fn next(&mut self, patience: Duration) -> Next {
         let deadline = Instant::now() + patience;

@@ -58,6 +58,8 @@ pub struct Config {
     pub read_only_mode: bool,
     /// Answer `reconfig` with "not possible on a standalone server" instead of "disabled".
     pub reconfig_enabled: bool,
+    /// What was set, by whomever, in the order of the keys; secrets are stars. For people to look at.
+    pub shown: Vec<(String, String)>,
 }
 
 /// Where clients connect. `[::]` means all addresses, IPv4 included; fall back to `0.0.0.0` where there is no IPv6.

@@ -39,6 +39,7 @@ impl Config {
             log: reader.log(),
             audit: reader.audit(),
             reconfig_enabled: reader.flag("reconfigEnabled", false),
+            shown: shown(&settings),
             read_only_mode,
             members,
             listen,
@@ -833,6 +834,7 @@ impl Reader<'_> {
             for (other_key, other) in &ports[index + 1..] {
                 if let (Some(a), Some(b)) = (address, other)
                     && a.port() == b.port()
+                    && a.port() != 0
                     && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
                 {
                     self.problems.push(format!(
@@ -849,6 +851,13 @@ impl Reader<'_> {
             ));
         }
     }
+}
+
+fn shown(settings: &Settings) -> Vec<(String, String)> {
+    let secret = |key: &str| keys::find(key).is_some_and(|(key, _)| key.secret);
+    let value =
+        |key: &str, setting: &Setting| if secret(key) { "***".to_owned() } else { setting.value.clone() };
+    settings.iter().map(|(key, setting)| (key.to_owned(), value(key, setting))).collect()
 }
 
 fn resolve_host(host: &str) -> Option<IpAddr> {

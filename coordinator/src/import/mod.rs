@@ -7,6 +7,7 @@
 
 mod digest;
 mod error;
+mod install;
 mod replay;
 mod snapshot;
 mod stream;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use client::wire::zk::acl::Acl;
 
 pub use error::ImportError;
+pub use install::{ImportOptions, run};
 use replay::Replay;
 use snapshot::SnapshotDigest;
 use txn_log::{Entry, TxnLogReader};

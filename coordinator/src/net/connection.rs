@@ -6,12 +6,17 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::tls::{NonBlocking, TlsSession};
+
+use crate::config::Config;
 use crate::limits;
+use crate::net::four_letter::Word;
 use crate::server::Core;
 use crate::tree::watches::ConnectionId;
 
@@ -32,10 +37,67 @@ pub enum Ended {
     ByServer,
     #[error("no handshake within {0:?}")]
     Silent(Duration),
+    #[error("it was a four-letter word")]
+    FourLetterWord,
     #[error("a frame of {0} bytes was announced; allowed are 1 to {1}")]
     FrameSize(i32, usize),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+/// The socket, with or without TLS over it.
+#[derive(Debug)]
+pub struct Transport {
+    stream: TcpStream,
+    tls: Option<TlsSession>,
+}
+
+impl Transport {
+    pub fn plain(stream: TcpStream) -> Transport {
+        Transport { stream, tls: None }
+    }
+
+    pub fn encrypted(stream: TcpStream, tls: TlsSession) -> Transport {
+        Transport { stream, tls: Some(tls) }
+    }
+
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.stream.try_read(buffer),
+            Some(tls) => tls.try_read(&mut NonBlocking(&self.stream), buffer),
+        }
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.stream.try_write(bytes),
+            Some(tls) => tls.try_write(&mut NonBlocking(&self.stream), bytes),
+        }
+    }
+
+    /// Sends what encryption holds back; false while the system does not take all of it.
+    fn flush(&mut self) -> io::Result<bool> {
+        match &mut self.tls {
+            None => Ok(true),
+            Some(tls) => match tls.try_flush(&mut NonBlocking(&self.stream)) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Says goodbye, as far as the system takes it.
+    fn close(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close();
+            let _ = self.flush();
+        }
+    }
 }
 
 /// A client's socket and what was read from or is to be written to it.
@@ -43,13 +105,13 @@ pub enum Ended {
 pub struct Connection {
     core: Rc<RefCell<Core>>,
     id: ConnectionId,
-    stream: TcpStream,
+    transport: Transport,
     wake: Rc<Notify>,
     /// Bytes that came and are not handled: the beginning of a frame, or frames that have to wait.
     rest: Vec<u8>,
     out: Vec<u8>,
     written: usize,
-    frame_bytes_max: usize,
+    config: Arc<Config>,
     greeted: bool,
 }
 
@@ -57,25 +119,26 @@ impl Connection {
     pub fn new(
         core: Rc<RefCell<Core>>,
         id: ConnectionId,
-        stream: TcpStream,
+        transport: Transport,
         wake: Rc<Notify>,
-        frame_bytes_max: usize,
+        config: Arc<Config>,
     ) -> Connection {
         Connection {
             core,
             id,
-            stream,
+            transport,
             wake,
             rest: Vec::new(),
             out: Vec::new(),
             written: 0,
-            frame_bytes_max,
+            config,
             greeted: false,
         }
     }
 
     /// Serves the client until either side has had enough.
-    pub async fn serve(&mut self, handshake_timeout: Duration) -> Ended {
+    pub async fn serve(&mut self) -> Ended {
+        let handshake_timeout = self.config.session.handshake_timeout;
         match tokio::time::timeout(handshake_timeout, self.run(true)).await {
             Err(_) => return Ended::Silent(handshake_timeout),
             Ok(Err(ended)) => return ended,
@@ -87,11 +150,20 @@ impl Connection {
         }
     }
 
+    /// Handles what a TLS handshake left decrypted; the socket will not announce it again.
+    fn read_ahead(&mut self) -> Result<(), Ended> {
+        if self.transport.tls.is_some() { self.read() } else { Ok(()) }
+    }
+
     /// Runs until the handshake is done (`greeting`), or until the end.
     async fn run(&mut self, greeting: bool) -> Result<(), Ended> {
+        self.read_ahead()?;
         loop {
             self.handle_rest()?;
             self.write()?;
+            if let Some(word) = self.four_letter_word() {
+                return self.answer_word(word).await;
+            }
             if greeting && self.greeted {
                 return Ok(());
             }
@@ -99,7 +171,7 @@ impl Connection {
                 let core = self.core.borrow();
                 (core.service().is_closing(self.id), core.service().may_read(self.id))
             };
-            let unwritten = self.written < self.out.len();
+            let unwritten = self.written < self.out.len() || !self.transport.flush()?;
             if closing && !unwritten {
                 return Err(Ended::ByServer);
             }
@@ -115,8 +187,8 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = self.wake.notified() => {}
-                ready = self.stream.writable(), if unwritten => ready?,
-                ready = self.stream.readable(), if wants_more => {
+                ready = self.transport.stream.writable(), if unwritten => ready?,
+                ready = self.transport.stream.readable(), if wants_more => {
                     ready?;
                     self.read()?;
                 }
@@ -127,7 +199,7 @@ impl Connection {
     /// Reads what the socket holds, and handles it without copying it first if nothing was left from before.
     fn read(&mut self) -> Result<(), Ended> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let count = match self.stream.try_read(scratch) {
+            let count = match self.transport.try_read(scratch) {
                 Ok(0) => return Err(Ended::ByClient),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -160,11 +232,15 @@ impl Connection {
 
     /// Handles whole frames as long as the core takes them; returns how many bytes they were.
     fn handle(&mut self, bytes: &[u8]) -> Result<usize, Ended> {
+        if !self.greeted && bytes.first_chunk().copied().is_some_and(|first| Word::parse(first).is_some()) {
+            return Ok(0);
+        }
+        let frame_bytes_max = self.config.limits.frame_bytes_max;
         let mut core = self.core.borrow_mut();
         let now = core.now();
         let mut handled = 0;
         for _ in 0..limits::REQUESTS_PER_TURN_MAX {
-            let Some(size) = frame_size(&bytes[handled..], self.frame_bytes_max)? else { break };
+            let Some(size) = frame_size(&bytes[handled..], frame_bytes_max)? else { break };
             if !core.service().may_read(self.id) {
                 break;
             }
@@ -178,7 +254,29 @@ impl Connection {
     }
 
     fn has_whole_frame(&self) -> Result<bool, Ended> {
-        Ok(frame_size(&self.rest, self.frame_bytes_max)?.is_some())
+        Ok(frame_size(&self.rest, self.config.limits.frame_bytes_max)?.is_some())
+    }
+
+    /// The word a new connection begins with instead of a handshake.
+    fn four_letter_word(&self) -> Option<Word> {
+        if self.greeted { None } else { Word::parse(*self.rest.first_chunk()?) }
+    }
+
+    async fn answer_word(&mut self, word: Word) -> Result<(), Ended> {
+        let text = word.reply(&self.config, |query| self.core.borrow_mut().answer(query));
+        self.out = text.into_bytes();
+        self.written = 0;
+        while self.written < self.out.len() {
+            self.transport.stream.writable().await?;
+            match self.transport.try_write(&self.out[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // What else it sent is read, so that closing does not throw the answer away.
+        let _ = self.read();
+        Err(Ended::FourLetterWord)
     }
 
     /// Sends what there is, as far as the system takes it.
@@ -191,7 +289,7 @@ impl Connection {
                     return Ok(());
                 }
             }
-            match self.stream.try_write(&self.out[self.written..]) {
+            match self.transport.try_write(&self.out[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -202,6 +300,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.transport.close();
         self.core.borrow_mut().disconnect(self.id);
     }
 }

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use client::wire::zk::Identity;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::connection::Connection;
+use super::connection::{Connection, Transport};
+use super::tls::{self, Established, TlsGate};
 use crate::config::Config;
 use crate::server::Core;
 
@@ -46,37 +49,43 @@ struct Counts {
     by_address: BTreeMap<IpAddr, u32>,
 }
 
+/// What is spoken on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    Tls,
+    /// Told apart by the first bytes.
+    Either,
+}
+
+/// Sockets in the hands of the handshake thread.
+#[derive(Debug, Default)]
+struct Handshaking {
+    places: BTreeMap<SocketAddr, (Place, Instant)>,
+    swept: Option<Instant>,
+}
+
 /// What every listener needs to let clients in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Doorkeeper {
     core: Rc<RefCell<Core>>,
     counts: Rc<RefCell<Counts>>,
-    per_address_max: Option<u32>,
-    connections_max: u32,
-    frame_bytes_max: usize,
-    handshake_timeout: Duration,
-    keep_alive: bool,
+    config: Arc<Config>,
+    gate: Option<TlsGate>,
+    handshaking: Rc<RefCell<Handshaking>>,
 }
 
 impl Doorkeeper {
-    pub fn new(core: Rc<RefCell<Core>>, config: &Config) -> Doorkeeper {
-        Doorkeeper {
-            core,
-            counts: Rc::default(),
-            per_address_max: config.limits.connections_per_address,
-            connections_max: config.limits.connections_max,
-            frame_bytes_max: config.limits.frame_bytes_max,
-            handshake_timeout: config.session.handshake_timeout,
-            keep_alive: config.listen.keep_alive,
-        }
+    pub fn new(core: Rc<RefCell<Core>>, config: Arc<Config>, gate: Option<TlsGate>) -> Doorkeeper {
+        Doorkeeper { core, counts: Rc::default(), config, gate, handshaking: Rc::default() }
     }
 
     /// Accepts for ever.
-    pub async fn accept(&self, listener: std::net::TcpListener) -> io::Result<()> {
+    pub async fn accept(&self, listener: std::net::TcpListener, kind: Kind) -> io::Result<()> {
         let listener = TcpListener::from_std(listener)?;
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.admit(stream, peer),
+                Ok((stream, peer)) => self.admit(stream, peer, kind),
                 Err(error) => {
                     // Out of files, most likely: what is open goes on, and closing some makes room.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -86,23 +95,79 @@ impl Doorkeeper {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, kind: Kind) {
         let address = peer.ip().to_canonical();
         let Some(place) = self.place(address) else {
             self.core.borrow_mut().count_rejected();
             return;
         };
         let _ = stream.set_nodelay(true);
-        if self.keep_alive {
+        if self.config.listen.keep_alive {
             let keep_alive = TcpKeepalive::new().with_time(Duration::from_secs(60));
             let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
         }
-        let (id, wake) = self.core.borrow_mut().connect(peer, false, Vec::new());
-        let mut connection = Connection::new(Rc::clone(&self.core), id, stream, wake, self.frame_bytes_max);
-        let handshake_timeout = self.handshake_timeout;
+        match kind {
+            Kind::Plain => self.serve(Transport::plain(stream), peer, Vec::new(), place),
+            Kind::Tls => self.encrypt(stream, peer, place),
+            Kind::Either => {
+                let this = self.clone();
+                tokio::task::spawn_local(async move {
+                    let patience = this.config.session.handshake_timeout;
+                    match tokio::time::timeout(patience, begins_tls(&stream)).await {
+                        Ok(Ok(true)) => this.encrypt(stream, peer, place),
+                        Ok(Ok(false)) => this.serve(Transport::plain(stream), peer, Vec::new(), place),
+                        Ok(Err(_)) | Err(_) => {}
+                    }
+                });
+            }
+        }
+    }
+
+    /// Sends a socket through the handshake thread. Its place is kept until it comes back or is closed there.
+    fn encrypt(&self, stream: TcpStream, peer: SocketAddr, place: Place) {
+        let (Some(gate), Ok(stream)) = (&self.gate, stream.into_std()) else { return };
+        let mut handshaking = self.handshaking.borrow_mut();
+        handshaking.places.insert(peer, (place, Instant::now()));
+        // What failed over there does not report back: its place is free again after the longest a handshake may take.
+        let longest = self.config.tls.as_ref().map_or(Duration::ZERO, |tls| tls.handshake_timeout) * 2;
+        if handshaking.swept.is_none_or(|swept| swept.elapsed() > Duration::from_secs(1)) {
+            handshaking.swept = Some(Instant::now());
+            handshaking.places.retain(|_, (_, since)| since.elapsed() <= longest);
+        }
+        drop(handshaking);
+        gate.accept(stream, peer, &[]);
+    }
+
+    /// Serves a client whose TLS handshake is done.
+    pub fn established(&self, established: Established) {
+        let Established { stream, tls, peer, identities } = established;
+        let place = self.handshaking.borrow_mut().places.remove(&peer).map(|(place, _)| place);
+        let Some(place) = place.or_else(|| self.place(peer.ip().to_canonical())) else { return };
+        let Ok(stream) = TcpStream::from_std(stream) else { return };
+        let mut identities: Vec<Identity<'static>> =
+            identities.into_iter().map(|(scheme, id)| Identity::new(scheme, id)).collect();
+        if let Some(super_user) = &self.config.auth.x509_super_user
+            && identities.iter().any(|identity| identity.scheme == "x509" && identity.id == *super_user)
+        {
+            identities.push(Identity::new("super", ""));
+        }
+        self.serve(Transport::encrypted(stream, tls), peer, identities, place);
+    }
+
+    fn serve(
+        &self,
+        transport: Transport,
+        peer: SocketAddr,
+        identities: Vec<Identity<'static>>,
+        place: Place,
+    ) {
+        let secure = transport.is_encrypted();
+        let (id, wake) = self.core.borrow_mut().connect(peer, secure, identities);
+        let mut connection =
+            Connection::new(Rc::clone(&self.core), id, transport, wake, Arc::clone(&self.config));
         tokio::task::spawn_local(async move {
             let _place = place;
-            let ended = connection.serve(handshake_timeout).await;
+            let ended = connection.serve().await;
             tracing::debug!(%peer, %ended, "connection ended");
         });
     }
@@ -110,11 +175,11 @@ impl Doorkeeper {
     /// A place for one more connection, given back when it is dropped.
     fn place(&self, address: IpAddr) -> Option<Place> {
         let mut counts = self.counts.borrow_mut();
-        if counts.all >= self.connections_max as usize {
+        if counts.all >= self.config.limits.connections_max as usize {
             return None;
         }
         let here = counts.by_address.entry(address).or_default();
-        if self.per_address_max.is_some_and(|max| *here >= max) {
+        if self.config.limits.connections_per_address.is_some_and(|max| *here >= max) {
             return None;
         }
         *here += 1;
@@ -123,6 +188,23 @@ impl Doorkeeper {
     }
 }
 
+/// Looks at the first bytes without taking them.
+async fn begins_tls(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; 2];
+    loop {
+        match stream.peek(&mut first).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                if let Some(answer) = tls::begins_tls(&first[..count]) {
+                    return Ok(answer);
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Place {
     counts: Rc<RefCell<Counts>>,
     address: IpAddr,

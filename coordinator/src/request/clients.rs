@@ -4,9 +4,9 @@ use client::wire::codec::write_frame;
 use client::wire::zk::{ErrorCode, ReplyHeader};
 use hashbrown::HashMap;
 
-use super::Totals;
 use super::connection::{Connection, Phase};
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::tree::watches::ConnectionId;
 
 /// Every connection, the list of those to look after, and the counts of what went in and out.
@@ -16,7 +16,7 @@ pub(super) struct Clients {
     /// Connections that have something to send, or may be read again, or are to be closed.
     pub noted: Vec<ConnectionId>,
     pub unsent_bytes: usize,
-    pub totals: Totals,
+    pub metrics: Metrics,
 }
 
 impl Clients {
@@ -54,7 +54,7 @@ impl Clients {
         let size = connection.out.len() - before;
         self.unsent_bytes += size;
         connection.counters.sent += 1;
-        self.totals.packets_sent += 1;
+        self.metrics.packets_sent += 1;
         self.note(id);
         size
     }
@@ -66,9 +66,10 @@ impl Clients {
                 body(out);
             });
         });
-        self.totals.responses.record(size as u64);
+        self.metrics.response_size.record(size);
+        self.metrics.response_bytes += size as u64;
         if size > limits::REPLY_BYTES_LARGE {
-            self.totals.large_replies += 1;
+            self.metrics.rookery_large_reply_count += 1;
         }
     }
 
@@ -82,12 +83,11 @@ impl Clients {
     /// by losing an event.
     pub(super) fn event(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) {
         let size = self.send(id, write);
-        self.totals.events_sent += 1;
-        self.totals.event_bytes += size as u64;
+        self.metrics.watch_bytes += size as u64;
         if let Some(connection) = self.map.get_mut(&id)
             && connection.out.len() > limits::UNSENT_BYTES_PER_CONNECTION_MAX
         {
-            self.totals.slow_watchers_closed += 1;
+            self.metrics.connection_drop_count += 1;
             self.unsent_bytes -= connection.out.len();
             connection.out = Vec::new();
             connection.phase = Phase::Closing;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use client::wire::zk::{ConnectRequest, Identity, OpCode, SessionId};
 
 use super::command::ReplyForm;
+use crate::auth::digest_md5::DigestMd5;
 
 /// Where a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +86,7 @@ pub struct Connection {
     pub out: Vec<u8>,
     /// It is already on the list of connections that have something to send.
     pub noted: bool,
+    pub sasl: Option<Box<DigestMd5>>,
     pub sasl_rounds: usize,
     pub counters: Counters,
 }
@@ -110,8 +112,9 @@ impl Connection {
             waiting_bytes: 0,
             out: Vec::new(),
             noted: false,
+            sasl: None,
             sasl_rounds: 0,
-            counters: Counters { established_ms: now_ms, ..Counters::default() },
+            counters: Counters { established_ms: now_ms, last_xid: -1, last_zxid: -1, ..Counters::default() },
         }
     }
 

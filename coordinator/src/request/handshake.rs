@@ -12,10 +12,11 @@ use crate::tree::watches::ConnectionId;
 impl Service {
     pub(super) fn handshake(&mut self, id: ConnectionId, frame: &[u8], now: Now) {
         let Ok(request) = ConnectRequest::decode(frame) else {
-            self.clients.totals.malformed += 1;
+            self.clients.metrics.connection_drop_count += 1;
             self.clients.close(id);
             return;
         };
+        self.clients.metrics.connection_request_count += 1;
         // A client that has seen more than we have must not be taken back in time.
         if !self.serving || request.last_zxid_seen > self.tree.zxid().to_wire() {
             self.clients.close(id);
@@ -78,7 +79,7 @@ impl Service {
             self.clients.close(id);
             return;
         }
-        self.clients.totals.sessions_revalidated += 1;
+        self.clients.metrics.connection_revalidate_count += 1;
         self.clock.set_timeout(session, timeout_ms);
         self.attach(id, session);
     }

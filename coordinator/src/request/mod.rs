@@ -22,20 +22,25 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
-use client::wire::codec::{DecodeError, Reader};
+use client::wire::codec::{DecodeError, Reader, Writer};
 use client::wire::zk::reply::{XID_AUTH, XID_PING};
-use client::wire::zk::{ErrorCode, Identity, Request, RequestHeader, SessionId, WatchEvent, Zxid, perms};
+use client::wire::zk::{
+    ErrorCode, EventType, Identity, OpCode, Request, RequestHeader, SessionId, WatchEvent, Zxid, perms,
+};
 use hashbrown::HashMap;
 
 use self::auth::Randomness;
 use self::clients::Clients;
 use self::command::ReplyForm;
-use self::connection::{Connection, Latency, Phase, Waiting};
+use self::connection::{Connection, Phase, Waiting};
 use self::session_clock::SessionClock;
-use crate::config::{AuthConfig, LimitsConfig, SessionConfig, TreeConfig};
+use crate::auth::digest_md5::{DigestMd5, Step};
+use crate::config::{AuthConfig, LimitsConfig, Secret, SessionConfig, TreeConfig};
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::tree::acl;
 use crate::tree::arena::NodeId;
 use crate::tree::command::{Command, CommandError, IdentityRecord, Op, Rules};
@@ -84,31 +89,42 @@ struct Pending {
     connection: Option<ConnectionId>,
 }
 
-/// What happened, counted since the start (or the last reset); the names dashboards know are given elsewhere.
-#[derive(Debug, Clone, Default)]
-pub struct Totals {
-    pub packets_received: u64,
-    pub packets_sent: u64,
-    pub bytes_received: u64,
-    pub latency: Latency,
-    pub reads: Latency,
-    pub updates: Latency,
-    pub sessions_expired: u64,
-    pub sessions_revalidated: u64,
-    pub auth_failed: u64,
-    pub refused_for_memory: u64,
-    pub refused_for_disk: u64,
-    pub malformed: u64,
-    pub large_replies: u64,
-    pub events_sent: u64,
-    pub slow_watchers_closed: u64,
-    pub reaped_containers: u64,
-    pub reaped_ttl: u64,
-    pub watches_refused: u64,
-    pub event_bytes: u64,
-    /// Sizes of replies, in bytes.
-    pub responses: Latency,
+/// Whether somebody may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Yes,
+    No,
+    /// Nobody is known by that scheme.
+    Unknown,
 }
+
+/// An operation that took too long, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlowOperation {
+    pub session: SessionId,
+    pub op: &'static str,
+    pub path: String,
+    /// When its frame was whole, by [`Now::monotonic_us`].
+    pub received_us: u64,
+    /// When the log had it, for a write.
+    pub durable_us: Option<u64>,
+}
+
+/// What has to be known to write an audit line about a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audited {
+    pub address: Option<IpAddr>,
+    pub bytes: Bytes,
+    /// The final name of a created node; others are in the command.
+    pub created: Option<String>,
+    pub failed: bool,
+    /// Ephemerals that went with their session.
+    pub ephemerals: Vec<String>,
+}
+
+/// Digests are kept at every so many writes, for comparing servers.
+const DIGEST_EVERY: u64 = 128;
+const DIGESTS_KEPT: usize = 100;
 
 /// Everything clients share.
 #[derive(Debug)]
@@ -135,6 +151,9 @@ pub struct Service {
     disk_full: bool,
     serving: bool,
     stopping: bool,
+    digests: VecDeque<(Zxid, u64)>,
+    slow: Vec<SlowOperation>,
+    audit: Option<Vec<Audited>>,
 }
 
 impl Service {
@@ -168,6 +187,9 @@ impl Service {
             disk_full: false,
             serving: false,
             stopping: false,
+            digests: VecDeque::new(),
+            slow: Vec::new(),
+            audit: None,
         }
     }
 
@@ -251,6 +273,21 @@ impl Service {
         std::mem::take(&mut self.proposals)
     }
 
+    /// Operations that took too long since the last call.
+    pub fn take_slow(&mut self) -> Vec<SlowOperation> {
+        std::mem::take(&mut self.slow)
+    }
+
+    /// From now on, everything that is executed is noted for the audit log.
+    pub fn keep_audit(&mut self) {
+        self.audit.get_or_insert_default();
+    }
+
+    /// What was executed since the last call, if the audit log is on.
+    pub fn take_audited(&mut self) -> Vec<Audited> {
+        self.audit.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// Connections to look after: send, read on, or close.
     pub fn take_noted(&mut self) -> Vec<ConnectionId> {
         std::mem::take(&mut self.clients.noted)
@@ -259,6 +296,57 @@ impl Service {
     /// Reads nothing more from anybody; what was asked before is still answered.
     pub fn stop(&mut self) {
         self.stopping = true;
+    }
+
+    /// Reads from everybody again.
+    pub fn go_on(&mut self) {
+        self.stopping = false;
+        let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
+        everybody.into_iter().for_each(|id| self.clients.note(id));
+    }
+
+    /// Another state takes the place of this one. Every client has to connect again, and sees what there is then.
+    pub fn replace_tree(&mut self, tree: Tree, now: Now) {
+        assert!(self.pending.is_empty(), "what was proposed belongs to the state before");
+        let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
+        for id in everybody {
+            self.watches.forget(id);
+            self.clients.close(id);
+        }
+        self.attached.clear();
+        self.ending.clear();
+        self.reaping.clear();
+        self.digests.clear();
+        // Session numbers go on where they were: the counts of starts never go back.
+        self.tree = tree;
+        let tick_ms = self.settings.session.tick.as_millis() as u64;
+        self.clock = SessionClock::new(tick_ms, now.monotonic_ms());
+        for (id, session) in self.tree.sessions().iter() {
+            self.clock.add(id, session.timeout_ms);
+        }
+    }
+
+    /// Whether somebody who shows this may do everything to the root, and so to all data.
+    pub fn may_do_everything(&self, address: IpAddr, scheme: &str, token: &[u8]) -> Verdict {
+        let auth = &self.settings.auth;
+        let mut identities = vec![Identity::new("ip", address.to_canonical().to_string())];
+        match (scheme, &auth.digest) {
+            ("ip", _) => {}
+            ("digest", Some(digest)) => {
+                let id = auth::digest_id(digest.algorithm, token);
+                if digest.super_digest.as_ref().is_some_and(|wanted| wanted.reveal() == id) {
+                    identities.push(Identity::new("super", ""));
+                }
+                identities.push(Identity::new("digest", id));
+            }
+            _ => return Verdict::Unknown,
+        }
+        let every_right = [perms::READ, perms::WRITE, perms::CREATE, perms::DELETE, perms::ADMIN];
+        let root = NodeId::ROOT;
+        match auth.skip_acl || every_right.iter().all(|right| self.tree.permits(root, *right, &identities)) {
+            true => Verdict::Yes,
+            false => Verdict::No,
+        }
     }
 
     /// The log cannot take more (or can again).
@@ -293,22 +381,44 @@ impl Service {
         self.clients.get(id)
     }
 
+    /// The connection a session is on.
+    pub fn attached_to(&self, session: SessionId) -> Option<ConnectionId> {
+        self.attached.get(&session).copied()
+    }
+
+    /// Why writes that grow the tree are refused at the moment.
+    pub fn writes_refused(&self) -> Option<&'static str> {
+        if self.disk_full {
+            Some("the disk is full")
+        } else if self.memory_bytes() >= self.settings.limits.memory_bytes_max {
+            Some("the memory limit is reached")
+        } else {
+            None
+        }
+    }
+
     pub fn outstanding(&self) -> usize {
         self.outstanding
     }
 
-    pub fn totals(&self) -> &Totals {
-        &self.clients.totals
+    pub fn metrics(&self) -> &Metrics {
+        &self.clients.metrics
     }
 
-    pub fn reset_totals(&mut self) {
-        self.clients.totals = Totals::default();
+    pub fn metrics_mut(&mut self) -> &mut Metrics {
+        &mut self.clients.metrics
+    }
+
+    /// The running digest at some earlier writes, oldest first.
+    pub fn digests(&self) -> impl Iterator<Item = (Zxid, u64)> {
+        self.digests.iter().copied()
     }
 
     pub fn reset_connection_counters(&mut self) {
         for connection in self.clients.map.values_mut() {
             let established_ms = connection.counters.established_ms;
-            connection.counters = connection::Counters { established_ms, ..Default::default() };
+            connection.counters =
+                connection::Counters { established_ms, last_xid: -1, last_zxid: -1, ..Default::default() };
         }
     }
 
@@ -324,8 +434,8 @@ impl Service {
 
     /// Handles one whole frame, without its length.
     pub fn frame(&mut self, id: ConnectionId, frame: &[u8], now: Now) {
-        self.clients.totals.packets_received += 1;
-        self.clients.totals.bytes_received += frame.len() as u64 + 4;
+        self.clients.metrics.packets_received += 1;
+        self.clients.metrics.bytes_received_count += frame.len() as u64 + 4;
         let Some(connection) = self.clients.get_mut(id) else { return };
         connection.counters.received += 1;
         match connection.phase {
@@ -341,7 +451,7 @@ impl Service {
         self.clock.touch(session);
         let mut reader = Reader::new(frame);
         let Ok(header) = RequestHeader::decode(&mut reader) else {
-            self.clients.totals.malformed += 1;
+            self.clients.metrics.connection_drop_count += 1;
             self.clients.close(id);
             return;
         };
@@ -398,12 +508,11 @@ impl Service {
             }
             Ok(request) => self.read(id, header.xid, &request),
             Err(DecodeError::UnknownOperation(_)) => {
-                self.clients.totals.malformed += 1;
+                self.clients.metrics.connection_drop_count += 1;
                 self.clients.reply_error(id, header.xid, -1, ErrorCode::Unimplemented);
                 self.clients.close(id);
             }
             Err(_) => {
-                self.clients.totals.malformed += 1;
                 self.clients.reply_error(
                     id,
                     header.xid,
@@ -413,7 +522,11 @@ impl Service {
             }
         }
         let latency = now.monotonic_us.saturating_sub(received_us);
-        self.clients.totals.reads.record(latency);
+        if self.is_slow(latency) {
+            let (op, path) = described(frame);
+            self.note_slow(id, op, path, received_us, None);
+        }
+        self.clients.metrics.readlatency.record(Duration::from_micros(latency));
         self.note_latency(id, latency, now);
     }
 
@@ -429,10 +542,10 @@ impl Service {
         if !command::grows(request) {
             None
         } else if self.disk_full {
-            self.clients.totals.refused_for_disk += 1;
+            self.clients.metrics.rookery_disk_refused_count += 1;
             Some(ErrorCode::SystemError)
         } else if self.memory_bytes() >= self.settings.limits.memory_bytes_max {
-            self.clients.totals.refused_for_memory += 1;
+            self.clients.metrics.rookery_memory_refused_count += 1;
             Some(ErrorCode::SystemError)
         } else {
             None
@@ -506,11 +619,20 @@ impl Service {
         &mut self,
         zxid: Zxid,
         serial: Option<u64>,
-        bytes: &[u8],
+        bytes: &Bytes,
         now: Now,
     ) -> Result<(), CommandError> {
         let mut changes = std::mem::take(&mut self.changes);
         let outcome = self.tree.execute(zxid, bytes, &mut changes)?;
+        if zxid.0.is_multiple_of(DIGEST_EVERY) {
+            self.digests.push_back((zxid, self.tree.digest()));
+            if self.digests.len() > DIGESTS_KEPT {
+                self.digests.pop_front();
+            }
+        }
+        if self.audit.is_some() {
+            self.note_audited(serial, bytes, &outcome, &changes);
+        }
         self.tell_watchers(zxid, &changes);
         changes.clear();
         self.changes = changes;
@@ -535,17 +657,56 @@ impl Service {
                     self.note_reaped(bytes, &outcome);
                 }
                 if let Some(id) = connection {
-                    self.answer_write(id, serial, zxid, &outcome, now);
+                    let received_us = self.answer_write(id, serial, zxid, &outcome, now);
+                    if let Some(received_us) = received_us
+                        && self.is_slow(now.monotonic_us.saturating_sub(received_us))
+                    {
+                        let op = Command::decode(bytes)?.op;
+                        self.note_slow(
+                            id,
+                            op.name(),
+                            op.path().to_owned(),
+                            received_us,
+                            Some(now.monotonic_us),
+                        );
+                    }
                 }
             }
         }
         Ok(())
     }
 
+    fn note_audited(
+        &mut self,
+        serial: Option<u64>,
+        bytes: &Bytes,
+        outcome: &Outcome<'_>,
+        changes: &[Change],
+    ) {
+        let asked_by = self.pending.front().filter(|pending| Some(pending.serial) == serial);
+        let address =
+            asked_by.and_then(|pending| self.clients.get(pending.connection?)).map(|from| from.address);
+        let audited = Audited {
+            address,
+            bytes: bytes.clone(),
+            created: match outcome {
+                Outcome::Created { path, .. } => Some(path.to_string()),
+                _ => None,
+            },
+            failed: matches!(outcome, Outcome::Failed(_) | Outcome::MultiFailed { .. }),
+            ephemerals: match outcome {
+                Outcome::SessionClosed => changes.iter().map(|change| change.path.to_string()).collect(),
+                _ => Vec::new(),
+            },
+        };
+        self.audit.get_or_insert_default().push(audited);
+    }
+
     /// Puts events into the buffers of who watches, before any reply that shows the change can be put there.
     fn tell_watchers(&mut self, zxid: Zxid, changes: &[Change]) {
         let Service { watches, clients, settings, .. } = self;
         for change in changes {
+            let mut fired = [0u64; 2];
             watches.trigger(change, |Notice { connection: id, kind, path, readers }| {
                 let hears = clients.get(id).is_some_and(|connection| {
                     connection.phase != Phase::Closing
@@ -553,9 +714,22 @@ impl Service {
                             || acl::permits(readers, perms::READ, &connection.identities))
                 });
                 if hears {
+                    fired[(kind == EventType::NodeChildrenChanged) as usize] += 1;
                     clients.event(id, |out| WatchEvent::write_at(kind, path, zxid, out));
                 }
             });
+            let [node, children] = fired;
+            if node > 0 {
+                let metrics = &mut clients.metrics;
+                match change.kind {
+                    EventType::NodeCreated => metrics.node_created_watch_count.record_count(node),
+                    EventType::NodeDeleted => metrics.node_deleted_watch_count.record_count(node),
+                    _ => metrics.node_changed_watch_count.record_count(node),
+                }
+            }
+            if children > 0 {
+                clients.metrics.node_children_watch_count.record_count(children);
+            }
         }
     }
 
@@ -567,8 +741,8 @@ impl Service {
         zxid: Zxid,
         outcome: &Outcome<'_>,
         now: Now,
-    ) {
-        let Some(connection) = self.clients.get_mut(id) else { return };
+    ) -> Option<u64> {
+        let connection = self.clients.get_mut(id)?;
         let Some(Waiting::Write { serial: expected, xid, form, received_us, size }) =
             connection.waiting.pop_front()
         else {
@@ -580,12 +754,33 @@ impl Service {
         self.outstanding_bytes -= size;
         self.reply_outcome(id, xid, zxid, &form, outcome);
         let latency = now.monotonic_us.saturating_sub(received_us);
-        self.clients.totals.updates.record(latency);
+        self.clients.metrics.updatelatency.record(Duration::from_micros(latency));
         if let (Some(connection), ReplyForm::Single(op)) = (self.clients.get_mut(id), form) {
             connection.counters.last_op = Some(op);
         }
         self.note_latency(id, latency, now);
         self.answer_behind(id, now);
+        Some(received_us)
+    }
+
+    fn is_slow(&self, latency_us: u64) -> bool {
+        self.settings.limits.slow_operation.is_some_and(|limit| u128::from(latency_us) >= limit.as_micros())
+    }
+
+    fn note_slow(
+        &mut self,
+        id: ConnectionId,
+        op: &'static str,
+        path: String,
+        received_us: u64,
+        durable_us: Option<u64>,
+    ) {
+        self.clients.metrics.rookery_slow_operation_count += 1;
+        // The log says a few and how many; one disk stall makes thousands.
+        if self.slow.len() < SLOW_NOTED_MAX {
+            let session = self.clients.get(id).map(|connection| connection.session).unwrap_or_default();
+            self.slow.push(SlowOperation { session, op, path, received_us, durable_us });
+        }
     }
 
     /// Answers what waited behind a write, up to the next one.
@@ -603,7 +798,7 @@ impl Service {
     }
 
     fn note_latency(&mut self, id: ConnectionId, latency_us: u64, now: Now) {
-        self.clients.totals.latency.record(latency_us);
+        self.clients.metrics.request_latency.record(Duration::from_micros(latency_us));
         let zxid = self.tree.zxid().to_wire();
         if let Some(connection) = self.clients.get_mut(id) {
             connection.counters.latency.record(latency_us);
@@ -618,7 +813,7 @@ impl Service {
     pub fn tick(&mut self, now: Now) {
         for session in self.clock.advance(now.monotonic_ms()) {
             if self.ending.insert(session) {
-                self.clients.totals.sessions_expired += 1;
+                self.clients.metrics.stale_sessions_expired += 1;
                 self.propose(None, session, &[], Op::CloseSession, now);
             }
         }
@@ -654,8 +849,12 @@ impl Service {
     fn note_reaped(&mut self, bytes: &[u8], outcome: &Outcome<'_>) {
         let Ok(Command { op: Op::Reap { path, .. }, .. }) = Command::decode(bytes) else { return };
         match (self.reaping.remove(path), outcome) {
-            (Some(Ownership::Container), Outcome::Deleted) => self.clients.totals.reaped_containers += 1,
-            (Some(Ownership::Ttl { .. }), Outcome::Deleted) => self.clients.totals.reaped_ttl += 1,
+            (Some(Ownership::Container), Outcome::Deleted) => {
+                self.clients.metrics.container_node_deleted_count += 1
+            }
+            (Some(Ownership::Ttl { .. }), Outcome::Deleted) => {
+                self.clients.metrics.ttl_node_deleted_count += 1
+            }
             _ => {}
         }
     }
@@ -706,18 +905,67 @@ impl Service {
         if accepted {
             self.clients.reply(id, XID_AUTH, 0, |_| {});
         } else {
-            self.clients.totals.auth_failed += 1;
+            self.clients.metrics.auth_failed_count += 1;
             self.clients.reply_error(id, XID_AUTH, 0, ErrorCode::AuthFailed);
             self.clients.close(id);
         }
     }
 
-    fn sasl(&mut self, id: ConnectionId, xid: i32, _token: Option<&[u8]>) {
-        self.clients.totals.auth_failed += 1;
-        self.clients.reply_error(id, xid, 0, ErrorCode::AuthFailed);
-        self.clients.close(id);
+    /// One round of a SASL exchange. The last one makes the client somebody.
+    fn sasl(&mut self, id: ConnectionId, xid: i32, token: Option<&[u8]>) {
+        let nonce = self.randomness.draw();
+        let Service { clients, settings, .. } = self;
+        let Some(connection) = clients.get_mut(id) else { return };
+        let mut exchange = connection.sasl.take().unwrap_or_else(|| Box::new(DigestMd5::new(nonce)));
+        connection.sasl_rounds += 1;
+        let step = match &settings.auth.sasl {
+            None => Step::Failed("no SASL accounts are configured"),
+            Some(_) if connection.sasl_rounds > limits::SASL_ROUNDS_MAX => Step::Failed("too many rounds"),
+            Some(sasl) => {
+                exchange.step(token.unwrap_or_default(), |user| sasl.users.get(user).map(Secret::reveal))
+            }
+        };
+        match step {
+            Step::Challenge(challenge) => {
+                connection.sasl = Some(exchange);
+                clients.reply(id, xid, 0, |out| out.buffer(Some(&challenge)));
+            }
+            Step::Done { token, user } => {
+                if settings.auth.sasl.as_ref().is_some_and(|sasl| sasl.super_users.contains(&user)) {
+                    connection.add_identity("super", String::new());
+                }
+                connection.add_identity("sasl", user);
+                clients.reply(id, xid, 0, |out| out.buffer(Some(&token)));
+            }
+            Step::Failed(why) => {
+                clients.metrics.auth_failed_count += 1;
+                tracing::debug!(why, "SASL authentication failed");
+                let code = match settings.auth.require_sasl {
+                    true => ErrorCode::SessionClosedRequireSaslAuth,
+                    false => ErrorCode::AuthFailed,
+                };
+                clients.reply_error(id, xid, 0, code);
+                if settings.auth.require_sasl || !settings.auth.allow_sasl_failed {
+                    clients.close(id);
+                }
+            }
+        }
     }
 }
 
-/// Reaps under way at once: each is a small command, and the next tick brings more.
+/// The operation of a request and its path, for the log.
+fn described(frame: &[u8]) -> (&'static str, String) {
+    let mut reader = Reader::new(frame);
+    let op = RequestHeader::decode(&mut reader).map_or(0, |header| header.op);
+    let path = match OpCode::from_wire(op) {
+        Some(OpCode::MultiRead | OpCode::SetWatches | OpCode::SetWatches2) | None => String::new(),
+        Some(_) => reader.string().ok().flatten().unwrap_or_default().into_owned(),
+    };
+    (OpCode::from_wire(op).map_or("unknown", OpCode::name), path)
+}
+
+/// Slow operations described at once; more are only counted.
+const SLOW_NOTED_MAX: usize = 16;
+
+/// Reapings under way at once: each is a small command, and the next tick brings more.
 const REAPING_MAX: usize = 500;

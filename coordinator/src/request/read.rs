@@ -196,7 +196,7 @@ impl Service {
         if self.watches.count() >= limits.watches_max as usize
             || self.watches.count_of(id) >= limits.watches_per_connection_max as usize
         {
-            self.clients.totals.watches_refused += 1;
+            self.clients.metrics.rookery_watch_refused_count += 1;
             return Err(ErrorCode::SystemError);
         }
         self.watches.add(id, path, kind);

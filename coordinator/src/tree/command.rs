@@ -132,6 +132,44 @@ pub enum Op<'a> {
     Multi(Vec<Op<'a>>),
 }
 
+impl Op<'_> {
+    /// What it is called, for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Start { .. } => "Start",
+            Op::CreateSession { .. } => "CreateSession",
+            Op::CloseSession => "CloseSession",
+            Op::Create(_) => "Create",
+            Op::Delete { .. } => "Delete",
+            Op::Reap { .. } => "Reap",
+            Op::DeleteContainer { .. } => "DeleteContainer",
+            Op::SetData { .. } => "SetData",
+            Op::SetAcl { .. } => "SetAcl",
+            Op::Check { .. } => "Check",
+            Op::Refused { .. } => "Refused",
+            Op::Multi(_) => "Multi",
+        }
+    }
+
+    /// The path it is about, if it is about one.
+    pub fn path(&self) -> &str {
+        match self {
+            Op::Create(create) => create.path,
+            Op::Delete { path, .. }
+            | Op::Reap { path, .. }
+            | Op::DeleteContainer { path }
+            | Op::SetData { path, .. }
+            | Op::SetAcl { path, .. }
+            | Op::Check { path, .. } => path,
+            Op::Start { .. }
+            | Op::CreateSession { .. }
+            | Op::CloseSession
+            | Op::Refused { .. }
+            | Op::Multi(_) => "",
+        }
+    }
+}
+
 /// The fields of a create.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateOp<'a> {

@@ -190,7 +190,7 @@ fn records() -> Vec<Row> {
         request("setWatches with null vectors", op::SET_WATCHES, &watches(-1).null().null(), Code(-5)),
         request("setWatches cut after the zxid", op::SET_WATCHES, &Body::new().long(0), Code(-5)),
         request("addWatch with mode 9", op::ADD_WATCH, &Body::new().bytes("/").int(9), Code(-5)),
-        request("auth with an empty record", op::AUTH, &Body::new(), Closes),
+        request("auth with an empty record", op::AUTH, &Body::new(), Code(-5)).control(Closes),
         request("multi with an empty record", op::MULTI, &Body::new(), Code(-5)),
         request(
             "trailing bytes after a whole exists",

@@ -16,6 +16,7 @@ use super::child::{Freeze, Process, Usage, log_tail};
 use super::java::JavaProject;
 use super::ports::free_port;
 use super::tools::{command_output, workspace};
+use crate::raw::{Body, Connection, op};
 
 /// Which implementation to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -257,13 +258,11 @@ impl Server {
         Ok(command)
     }
 
-    /// Waits until `srvr` is answered with a mode, or fails with the end of the server's log.
+    /// Waits until a session can be made, or fails with the end of the server's log.
     pub fn await_serving(&mut self, patience: Duration) -> Result<()> {
         let deadline = Instant::now() + patience;
         loop {
-            if let Ok(text) = self.four_letter("srvr")
-                && text.contains("Mode:")
-            {
+            if self.makes_a_session().is_ok() {
                 return Ok(());
             }
             let process = self.process.as_mut().context("the server does not run")?;
@@ -277,6 +276,12 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(if self.kind == Kind::Coordinator { 5 } else { 50 }));
         }
+    }
+
+    fn makes_a_session(&self) -> Result<()> {
+        let mut connection = Connection::new_session(self.address())?;
+        connection.call_ok(op::CLOSE_SESSION, &Body::new())?;
+        Ok(())
     }
 
     /// Which implementation this is.

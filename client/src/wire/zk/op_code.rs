@@ -12,6 +12,13 @@ macro_rules! op_codes {
         impl OpCode {
             pub const ALL: &[OpCode] = &[$(OpCode::$name,)+];
 
+            /// The name, for people.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(OpCode::$name => stringify!($name),)+
+                }
+            }
+
             pub const fn to_wire(self) -> i32 {
                 self as i32
             }

@@ -4,6 +4,10 @@
 //! [`Service`], then [`Core::pump`] carries out what it wishes: proposals go to the log, connections that have something
 //! to send are woken.
 
+mod auditing;
+mod queries;
+mod streams;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::Read;
@@ -18,9 +22,13 @@ use client::wire::zk::{Identity, Zxid};
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
+use crate::audit::{self, Audit, Operation, Record};
 use crate::config::Config;
 use crate::limits;
-use crate::net::listener::{self, Doorkeeper};
+use crate::logging::{Complaints, Stages, slow_operation};
+use crate::net::admin;
+use crate::net::listener::{self, Doorkeeper, Kind};
+use crate::net::tls::TlsGate;
 use crate::request::{Now, Service, Settings};
 use crate::store::{
     Disk, LogEvent, LogHandle, LogOptions, RealDisk, Recovery, Retention, SnapshotEvent, SnapshotHandle,
@@ -28,6 +36,7 @@ use crate::store::{
 use crate::tree::Tree;
 use crate::tree::snapshot::Loader;
 use crate::tree::watches::ConnectionId;
+use crate::view::{Ask, Query};
 
 /// How often sessions, containers and nodes with a time to live are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -93,7 +102,15 @@ pub struct Core {
     schedule: SnapshotSchedule,
     snapshot_wake: Rc<Notify>,
     mailbox: Arc<Mailbox>,
-    rejected: u64,
+    memory_bytes_max: u64,
+    sync_warning: Duration,
+    last_snapshot: Option<(Zxid, i64)>,
+    snapshot_began: Option<Instant>,
+    complaints: Complaints,
+    slow_operation: Option<Duration>,
+    /// The walk in progress feeds a stream, not the snapshot thread.
+    streaming: bool,
+    audit: Option<Audit>,
     fatal: Option<anyhow::Error>,
     stop: Rc<Notify>,
 }
@@ -135,7 +152,7 @@ impl Core {
 
     /// A connection was turned away.
     pub fn count_rejected(&mut self) {
-        self.rejected += 1;
+        self.service.metrics_mut().connection_rejected += 1;
     }
 
     /// Carries out what the service wishes.
@@ -146,10 +163,27 @@ impl Core {
             self.in_flight.push_back(InFlight { zxid, serial: proposal.serial, bytes: proposal.bytes });
         }
         self.hand_over();
+        self.report_slow();
         for id in self.service.take_noted() {
             if let Some(wake) = self.wakes.get(&id) {
                 wake.notify_one();
             }
+        }
+    }
+
+    /// Says which operations took too long, and where the time went.
+    fn report_slow(&mut self) {
+        for slow in self.service.take_slow() {
+            let at = |us: u64| self.started + Duration::from_micros(us);
+            let stages = Stages {
+                received: at(slow.received_us),
+                proposed: slow.durable_us.map(|_| at(slow.received_us)),
+                durable: slow.durable_us.map(at),
+                executed: slow.durable_us.map(at),
+                answered: Instant::now(),
+            };
+            let threshold = self.slow_operation;
+            slow_operation(threshold, &mut self.complaints, &stages, slow.session.0, slow.op, &slow.path);
         }
     }
 
@@ -169,6 +203,16 @@ impl Core {
             match event {
                 LogEvent::Durable(flushed) => {
                     self.schedule.bytes_since += flushed.bytes;
+                    let metrics = self.service.metrics_mut();
+                    metrics.fsynctime.record(flushed.sync_time);
+                    metrics.sync_processor_batch_size.record_count(flushed.records as u64);
+                    if flushed.sync_time >= self.sync_warning {
+                        metrics.fsync_threshold_exceed_count += 1;
+                        tracing::warn!(
+                            milliseconds = flushed.sync_time.as_millis() as u64,
+                            "the log's disk was slow: writes of all clients waited for it"
+                        );
+                    }
                     self.commit_until(Zxid(flushed.zxid));
                 }
                 LogEvent::Full(_) => self.service.set_disk_full(true),
@@ -179,6 +223,11 @@ impl Core {
             }
         }
         self.pump();
+        if let Some(audit) = &self.audit {
+            for audited in self.service.take_audited() {
+                auditing::record(audit, &audited);
+            }
+        }
         self.snapshot_if_due();
     }
 
@@ -223,6 +272,7 @@ impl Core {
         self.schedule.commands_since = 0;
         self.schedule.bytes_since = 0;
         self.service.tree_mut().begin_snapshot();
+        self.snapshot_began = Some(Instant::now());
         self.snapshot_wake.notify_one();
         true
     }
@@ -230,7 +280,7 @@ impl Core {
     /// Takes the walk one step further; says how to go on.
     fn advance_snapshot(&mut self, kept: &mut Option<Vec<u8>>) -> WalkNext {
         let tree = self.service.tree_mut();
-        if kept.is_none() && !tree.snapshot_in_progress() {
+        if self.streaming || (kept.is_none() && !tree.snapshot_in_progress()) {
             return WalkNext::Idle;
         }
         if kept.is_none() && tree.snapshot_backlog() == 0 {
@@ -260,10 +310,15 @@ impl Core {
                 SnapshotEvent::Room => self.snapshot_wake.notify_one(),
                 SnapshotEvent::Done { summary, removed } => {
                     self.schedule.failed_at = None;
+                    self.last_snapshot = Some((Zxid(summary.zxid), self.now().wall_ms / 1000));
+                    if let Some(began) = self.snapshot_began.take() {
+                        self.service.metrics_mut().snapshottime.record(began.elapsed());
+                    }
                     tracing::info!(zxid = %Zxid(summary.zxid), removed = removed.len(), "snapshot written");
                 }
                 SnapshotEvent::Failed { .. } => {
                     self.schedule.failed_at = Some(Instant::now());
+                    self.service.metrics_mut().snapshot_error_count += 1;
                     self.service.tree_mut().abandon_snapshot();
                 }
             }
@@ -295,17 +350,37 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
+    let config = Arc::new(config);
     let started = Instant::now();
     // Ports first: a second server on this machine should say so before it looks at any data.
+    let plain = if config.listen.unified { Kind::Either } else { Kind::Plain };
+    let ports = [(config.listen.client, plain), (config.listen.secure, Kind::Tls)];
     let mut listeners = Vec::new();
-    for address in [config.listen.client].into_iter().flatten() {
+    for (address, kind) in ports.into_iter().filter_map(|(address, kind)| Some((address?, kind))) {
         let listener = listener::bind(address, config.listen.backlog)
             .with_context(|| format!("cannot listen on {address} for clients"))?;
-        listeners.push(listener);
+        listeners.push((listener, kind));
     }
+    let (established, mut handshakes) = tokio::sync::mpsc::channel(limits::HANDSHAKE_QUEUE_MAX);
+    let gate = match &config.tls {
+        // As many wait here at most as are let in at the door.
+        Some(tls) => Some(TlsGate::spawn(tls.clone(), move |done| drop(established.try_send(done)))?),
+        None => None,
+    };
     let stop = Rc::new(Notify::new());
     let core = open(&config, started, Rc::clone(&stop))?;
     let mailbox = Arc::clone(&core.borrow().mailbox);
+    let audit = Audit::open(config.audit.as_ref()).context("cannot open the audit log")?;
+    let user = std::env::var("USER").unwrap_or_default();
+    audit.record(&Record::server(&user, Operation::ServerStart, audit::Outcome::Success));
+    if audit.enabled() {
+        let mut core = core.borrow_mut();
+        core.service.keep_audit();
+        core.audit = Some(audit);
+    }
+    let (asks, questions) = tokio::sync::mpsc::channel(limits::QUERY_QUEUE_MAX);
+    let operations = admin::spawn(Arc::clone(&config), asks)?;
+    tokio::task::spawn_local(answer_questions(Rc::clone(&core), questions));
 
     let tasks = [
         tokio::task::spawn_local(log_events(Rc::clone(&core), Arc::clone(&mailbox))),
@@ -326,23 +401,33 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_micros(100)).await;
     }
-    let doorkeeper = Rc::new(Doorkeeper::new(Rc::clone(&core), &config));
-    for listener in listeners {
-        let doorkeeper = Rc::clone(&doorkeeper);
+    let doorkeeper = Doorkeeper::new(Rc::clone(&core), Arc::clone(&config), gate);
+    {
+        let doorkeeper = doorkeeper.clone();
         tokio::task::spawn_local(async move {
-            if let Err(error) = doorkeeper.accept(listener).await {
+            while let Some(done) = handshakes.recv().await {
+                doorkeeper.established(done);
+            }
+        });
+    }
+    for (listener, kind) in listeners {
+        let doorkeeper = doorkeeper.clone();
+        tokio::task::spawn_local(async move {
+            if let Err(error) = doorkeeper.accept(listener, kind).await {
                 tracing::error!(%error, "cannot accept connections any more");
             }
         });
     }
-    if let Some(address) = config.listen.client {
-        tracing::info!(%address, data = %config.storage.data_dir.display(), "serving clients");
-    }
+    announce(&config, operations);
 
     asked_to_stop(&stop).await?;
     let failure = core.borrow_mut().fatal.take();
     if failure.is_none() {
         finish(&core).await?;
+    }
+    if let Some(audit) = core.borrow_mut().audit.take() {
+        audit.record(&Record::server(&user, Operation::ServerStop, audit::Outcome::Success));
+        audit.close();
     }
     for task in tasks {
         task.abort();
@@ -430,7 +515,14 @@ fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyhow::Result<R
         },
         snapshot_wake: Rc::new(Notify::new()),
         mailbox,
-        rejected: 0,
+        memory_bytes_max: config.limits.memory_bytes_max,
+        sync_warning: storage.sync_warning,
+        last_snapshot: None,
+        snapshot_began: None,
+        complaints: Complaints::new(limits::COMPLAINTS_PER_SECOND_MAX),
+        slow_operation: config.limits.slow_operation,
+        streaming: false,
+        audit: None,
         fatal: None,
         stop,
     })))
@@ -507,6 +599,40 @@ async fn ticks(core: Rc<RefCell<Core>>) {
         let now = core.now();
         core.service.tick(now);
         core.pump();
+    }
+}
+
+/// Says what listens, where the data is, and what to do next.
+fn announce(config: &Config, operations: admin::Listening) {
+    let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
+    tracing::info!(
+        clients = text(config.listen.client),
+        tls_clients = text(config.listen.secure),
+        operations = text(operations.admin),
+        metrics = text(operations.metrics),
+        data = %config.storage.data_dir.display(),
+        "serving"
+    );
+    if let Some(client) = config.listen.client
+        && std::io::IsTerminal::is_terminal(&std::io::stdout())
+    {
+        println!("try: coordinator healthcheck --server {client}    or any ZooKeeper client at {client}");
+    }
+}
+
+/// Answers the operations port.
+async fn answer_questions(core: Rc<RefCell<Core>>, mut questions: tokio::sync::mpsc::Receiver<Ask>) {
+    while let Some(Ask { query, answer }) = questions.recv().await {
+        match query {
+            Query::Snapshot(caller) => drop(answer.send(streams::snapshot(&core, &caller))),
+            Query::Restore(caller, stream) => {
+                let core = Rc::clone(&core);
+                tokio::task::spawn_local(async move {
+                    drop(answer.send(streams::restore(&core, &caller, stream).await));
+                });
+            }
+            query => drop(answer.send(core.borrow_mut().answer(query))),
+        }
     }
 }
 

@@ -1,0 +1,27 @@
+//! The bench at its smallest, against our server only, so that it never rots.
+
+use testkit::bench::{self, CASES, Plan, Shape};
+use testkit::process::Kind;
+
+#[test]
+fn every_case_runs() {
+    let home = tempfile::tempdir().expect("a directory");
+    let plan = Plan {
+        seconds: 0.05,
+        shapes: vec![Shape { connections: 1, depth: 1 }, Shape { connections: 4, depth: 10 }],
+        znodes: 2000,
+        idle_sessions: 50,
+        watchers: 20,
+        starts: 1,
+        ..Plan::quick(home.path().to_path_buf())
+    };
+    let report = bench::run(&plan).expect("the bench runs");
+    assert!(report.operations(Kind::Coordinator) > 0, "nothing was measured");
+    let text = report.markdown();
+    for case in CASES.iter().take(6) {
+        assert!(text.contains(&format!("| {case} | 4 × 10 | coordinator |")), "no row for {case}:\n{text}");
+    }
+    for figure in ["20 watchers", "connect storm", "start to first session", "50 idle", "2000 znodes"] {
+        assert!(text.contains(figure), "no figure for {figure}:\n{text}");
+    }
+}
