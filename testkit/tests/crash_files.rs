@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use coordinator::store::{LogOptions, Recovery, SnapshotWriter, StoreError};
+use coordinator::store::{LogOptions, Recovery, Retention, SnapshotWriter, StoreError};
 use testkit::sim::disk::{Random, SimDisk};
 
 /// Commands in the good directory, in batches of two.
@@ -52,15 +52,19 @@ fn good_directory() -> SimDisk {
     }
     log.close().expect("space");
     for zxid in [OLDER_SNAPSHOT, NEWER_SNAPSHOT] {
-        let mut writer = SnapshotWriter::create(disk.as_disk(), zxid, b"header").expect("space");
-        for covered in 1..=zxid {
-            writer.chunk(&body(covered)).expect("space");
-        }
-        writer.finish(b"trailer").expect("space");
+        write_snapshot(&disk, zxid);
     }
     disk.tamper("log.1", None);
     assert_eq!(disk.names(), [CLOSED, ACTIVE, UNNEEDED, "position", "snapshot.14", "snapshot.a"]);
     disk
+}
+
+fn write_snapshot(disk: &SimDisk, zxid: u64) {
+    let mut writer = SnapshotWriter::create(disk.as_disk(), zxid, b"header").expect("space");
+    for covered in 1..=zxid {
+        writer.chunk(&body(covered)).expect("space");
+    }
+    writer.finish(b"trailer").expect("space");
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -483,6 +487,108 @@ fn files_in_each_others_place() {
     log.close().expect("space");
     disk.tamper(ACTIVE, other.content(ACTIVE));
     assert!(matches!(start(&disk), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn a_record_of_another_history_is_noticed() {
+    // Two servers that share a beginning, and differ in one command of the same length.
+    let write = |different: u64| {
+        let disk = SimDisk::new();
+        let mut recovery = Recovery::open(disk.as_disk(), disk.as_disk(), options()).expect("empty");
+        assert!(recovery.next_record().expect("empty").is_none());
+        let (mut log, _) = recovery.finish().expect("empty");
+        for zxid in 1..=LAST {
+            let mut body = body(zxid);
+            body[0] ^= u8::from(zxid == different) << 7;
+            log.append(zxid, body.into());
+            log.flush().expect("space");
+        }
+        log.close().expect("space");
+        disk
+    };
+    let (disk, other) = (write(0), write(30));
+    let offsets = record_offsets(1..LAST + 1);
+    let range = offsets[&30] as usize..offsets[&31] as usize;
+    let mut content = disk.content("log.1").expect("it is there");
+    content[range.clone()].copy_from_slice(&other.content("log.1").expect("it is there")[range]);
+    disk.tamper("log.1", Some(content));
+    let mut recovery = Recovery::open(disk.as_disk(), disk.as_disk(), options()).expect("so far");
+    let mut last = 0;
+    let refused = loop {
+        match recovery.next_record() {
+            Ok(Some((zxid, _))) => last = zxid,
+            Ok(None) => panic!("nothing was noticed"),
+            Err(error) => break error,
+        }
+    };
+    // The record itself is sound, and continues the one before; it is the next one that does not continue it.
+    assert_eq!(last, 30);
+    assert!(matches!(refused, StoreError::Damaged { offset, .. } if offset == offsets[&31]), "{refused}");
+}
+
+#[test]
+fn a_segment_lost_with_the_power_is_noticed() {
+    let disk = SimDisk::new();
+    let mut recovery = Recovery::open(disk.as_disk(), disk.as_disk(), options()).expect("empty");
+    assert!(recovery.next_record().expect("empty").is_none());
+    let (mut log, _) = recovery.finish().expect("empty");
+    for zxid in 1..=20 {
+        log.append(zxid, body(zxid).into());
+        log.flush().expect("space");
+        if zxid == 10 {
+            log.roll();
+        }
+    }
+    for seed in 0..30 {
+        let cut = disk.after_power_cut(seed);
+        cut.tamper("log.b", None);
+        match start(&cut) {
+            Err(StoreError::Damaged { file, .. }) => {
+                assert!(file.ends_with("log.b"), "seed {seed}: {file:?}")
+            }
+            other => panic!("seed {seed}: expected a refusal, got {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_kept_snapshot_has_the_log_it_needs() {
+    let disk = SimDisk::new();
+    let mut recovery = Recovery::open(disk.as_disk(), disk.as_disk(), options()).expect("empty");
+    assert!(recovery.next_record().expect("empty").is_none());
+    let (mut log, _) = recovery.finish().expect("empty");
+    let mut retention = Retention::new(disk.as_disk(), disk.as_disk(), 3);
+    for zxid in 1..=LAST {
+        log.append(zxid, body(zxid).into());
+        log.flush().expect("space");
+        if zxid % 4 == 0 {
+            // Segments that end elsewhere than at snapshots.
+            log.roll();
+        }
+        if zxid % 7 == 0 {
+            write_snapshot(&disk, zxid);
+            retention.purge(zxid).expect("space");
+        }
+    }
+    log.close().expect("space");
+    let mut snapshots: Vec<u64> = disk
+        .names()
+        .iter()
+        .filter_map(|name| u64::from_str_radix(name.strip_prefix("snapshot.")?, 16).ok())
+        .collect();
+    snapshots.sort_unstable();
+    assert_eq!(snapshots, [42, 49, 56]);
+    let oldest_log =
+        disk.names().iter().filter_map(|name| u64::from_str_radix(name.strip_prefix("log.")?, 16).ok()).min();
+    assert_eq!(
+        oldest_log,
+        Some(41),
+        "the segment with the first record after the oldest snapshot, and none before"
+    );
+    while let Some(newest) = snapshots.pop() {
+        assert_eq!(start(&disk).expect("complete"), LAST, "with the snapshot at {newest}");
+        disk.tamper(&format!("snapshot.{newest:x}"), None);
+    }
 }
 
 #[test]

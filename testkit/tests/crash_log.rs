@@ -81,7 +81,8 @@ fn write_snapshot(disk: &SimDisk, zxid: u64) -> Result<(), StoreError> {
 /// Starts from whatever is on disk and goes on until `target` or an error.
 fn run(disk: &SimDisk, options: LogOptions, target: u64, progress: &mut Progress) -> Result<(), StoreError> {
     let mut random = Random::new(42);
-    let mut retention = Retention::new(disk.as_disk(), disk.as_disk(), 2);
+    // One snapshot only: what goes missing with it is missed.
+    let mut retention = Retention::new(disk.as_disk(), disk.as_disk(), 1);
     recover(disk, options, |mut log| {
         progress.durable = log.last_zxid();
         progress.appended = progress.appended.max(log.last_zxid());
@@ -201,6 +202,60 @@ fn a_failed_sync_stops_the_log_and_loses_nothing_durable() {
                 &seen,
                 &format!("sync failed at effect {effect}, restart, power cut {seed}"),
             );
+        }
+    }
+}
+
+/// One life of the log in [`what_a_crash_left_behind_never_comes_back`]: checks what is there against `history`, in which
+/// everything up to `durable` was reported, then goes on with other content until the machine stops.
+fn live(
+    disk: &SimDisk,
+    history: &mut Vec<Vec<u8>>,
+    durable: &mut usize,
+    random: &mut Random,
+) -> Result<(), StoreError> {
+    let mut recovery = Recovery::open(disk.as_disk(), disk.as_disk(), options())?;
+    let mut found = 0;
+    while let Some((zxid, body)) = recovery.next_record()? {
+        assert_eq!(zxid, found as u64 + 1);
+        assert_eq!(body, history[found], "record {zxid}");
+        found += 1;
+    }
+    assert!(found >= *durable, "{found} found, {durable} were durable");
+    let (mut log, _) = recovery.finish()?;
+    history.truncate(found);
+    *durable = found;
+    disk.stop_at(disk.effects() + random.below(12));
+    loop {
+        for _ in 0..random.below(6) {
+            let length_max = if random.below(3) == 0 { 2000 } else { 60 };
+            let length = random.below(length_max);
+            let body: Vec<u8> = (0..length).map(|_| random.next_u64() as u8).collect();
+            history.push(body.clone());
+            log.append(history.len() as u64, body.into());
+        }
+        if random.below(8) == 0 {
+            log.roll();
+        }
+        log.flush()?;
+        *durable = history.len();
+    }
+}
+
+#[test]
+fn what_a_crash_left_behind_never_comes_back() {
+    for seed in 0..150 {
+        let mut random = Random::new(seed);
+        let mut disk = SimDisk::new();
+        let (mut history, mut durable) = (Vec::new(), 0);
+        for life in 0..12 {
+            let error = live(&disk, &mut history, &mut durable, &mut random).expect_err("it ends");
+            assert!(disk.is_stopped(), "seed {seed}, life {life}: refused: {error}");
+            disk = if random.below(4) == 0 {
+                disk.after_kill()
+            } else {
+                disk.after_power_cut(random.next_u64())
+            };
         }
     }
 }

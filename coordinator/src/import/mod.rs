@@ -188,7 +188,7 @@ impl Import {
     /// Replays all logs from the snapshot on. `logs` are in rising order.
     fn replay_logs(&mut self, logs: &[(u64, PathBuf)]) -> Result<(), ImportError> {
         // The last file that begins at or before the first transaction needed, and all later ones.
-        let needed = self.snapshot_zxid + 1;
+        let needed = self.snapshot_zxid.saturating_add(1);
         let start = logs.partition_point(|(first, _)| *first <= needed).saturating_sub(1);
         if let (None, Some((first, path))) = (&self.snapshot, logs.first())
             && *first & 0xffff_ffff > 1

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -110,7 +111,7 @@ pub struct Connection {
     rest: Vec<u8>,
     out: Vec<u8>,
     written: usize,
-    config: Rc<Config>,
+    config: Arc<Config>,
     greeted: bool,
 }
 
@@ -120,7 +121,7 @@ impl Connection {
         id: ConnectionId,
         transport: Transport,
         wake: Rc<Notify>,
-        config: Rc<Config>,
+        config: Arc<Config>,
     ) -> Connection {
         Connection {
             core,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::wire::zk::Identity;
@@ -69,13 +70,13 @@ struct Handshaking {
 pub struct Doorkeeper {
     core: Rc<RefCell<Core>>,
     counts: Rc<RefCell<Counts>>,
-    config: Rc<Config>,
+    config: Arc<Config>,
     gate: Option<TlsGate>,
     handshaking: Rc<RefCell<Handshaking>>,
 }
 
 impl Doorkeeper {
-    pub fn new(core: Rc<RefCell<Core>>, config: Rc<Config>, gate: Option<TlsGate>) -> Doorkeeper {
+    pub fn new(core: Rc<RefCell<Core>>, config: Arc<Config>, gate: Option<TlsGate>) -> Doorkeeper {
         Doorkeeper { core, counts: Rc::default(), config, gate, handshaking: Rc::default() }
     }
 
@@ -163,7 +164,7 @@ impl Doorkeeper {
         let secure = transport.is_encrypted();
         let (id, wake) = self.core.borrow_mut().connect(peer, secure, identities);
         let mut connection =
-            Connection::new(Rc::clone(&self.core), id, transport, wake, Rc::clone(&self.config));
+            Connection::new(Rc::clone(&self.core), id, transport, wake, Arc::clone(&self.config));
         tokio::task::spawn_local(async move {
             let _place = place;
             let ended = connection.serve().await;

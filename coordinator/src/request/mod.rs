@@ -89,6 +89,15 @@ struct Pending {
     connection: Option<ConnectionId>,
 }
 
+/// Whether somebody may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Yes,
+    No,
+    /// Nobody is known by that scheme.
+    Unknown,
+}
+
 /// An operation that took too long, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlowOperation {
@@ -287,6 +296,57 @@ impl Service {
     /// Reads nothing more from anybody; what was asked before is still answered.
     pub fn stop(&mut self) {
         self.stopping = true;
+    }
+
+    /// Reads from everybody again.
+    pub fn go_on(&mut self) {
+        self.stopping = false;
+        let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
+        everybody.into_iter().for_each(|id| self.clients.note(id));
+    }
+
+    /// Another state takes the place of this one. Every client has to connect again, and sees what there is then.
+    pub fn replace_tree(&mut self, tree: Tree, now: Now) {
+        assert!(self.pending.is_empty(), "what was proposed belongs to the state before");
+        let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
+        for id in everybody {
+            self.watches.forget(id);
+            self.clients.close(id);
+        }
+        self.attached.clear();
+        self.ending.clear();
+        self.reaping.clear();
+        self.digests.clear();
+        // Session numbers go on where they were: the counts of starts never go back.
+        self.tree = tree;
+        let tick_ms = self.settings.session.tick.as_millis() as u64;
+        self.clock = SessionClock::new(tick_ms, now.monotonic_ms());
+        for (id, session) in self.tree.sessions().iter() {
+            self.clock.add(id, session.timeout_ms);
+        }
+    }
+
+    /// Whether somebody who shows this may do everything to the root, and so to all data.
+    pub fn may_do_everything(&self, address: IpAddr, scheme: &str, token: &[u8]) -> Verdict {
+        let auth = &self.settings.auth;
+        let mut identities = vec![Identity::new("ip", address.to_canonical().to_string())];
+        match (scheme, &auth.digest) {
+            ("ip", _) => {}
+            ("digest", Some(digest)) => {
+                let id = auth::digest_id(digest.algorithm, token);
+                if digest.super_digest.as_ref().is_some_and(|wanted| wanted.reveal() == id) {
+                    identities.push(Identity::new("super", ""));
+                }
+                identities.push(Identity::new("digest", id));
+            }
+            _ => return Verdict::Unknown,
+        }
+        let every_right = [perms::READ, perms::WRITE, perms::CREATE, perms::DELETE, perms::ADMIN];
+        let root = NodeId::ROOT;
+        match auth.skip_acl || every_right.iter().all(|right| self.tree.permits(root, *right, &identities)) {
+            true => Verdict::Yes,
+            false => Verdict::No,
+        }
     }
 
     /// The log cannot take more (or can again).
@@ -564,7 +624,7 @@ impl Service {
     ) -> Result<(), CommandError> {
         let mut changes = std::mem::take(&mut self.changes);
         let outcome = self.tree.execute(zxid, bytes, &mut changes)?;
-        if zxid.0 % DIGEST_EVERY == 0 {
+        if zxid.0.is_multiple_of(DIGEST_EVERY) {
             self.digests.push_back((zxid, self.tree.digest()));
             if self.digests.len() > DIGESTS_KEPT {
                 self.digests.pop_front();

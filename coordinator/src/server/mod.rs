@@ -4,7 +4,9 @@
 //! [`Service`], then [`Core::pump`] carries out what it wishes: proposals go to the log, connections that have something
 //! to send are woken.
 
+mod auditing;
 mod queries;
+mod streams;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -20,9 +22,11 @@ use client::wire::zk::{Identity, Zxid};
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
+use crate::audit::{self, Audit, Operation, Record};
 use crate::config::Config;
 use crate::limits;
 use crate::logging::{Complaints, Stages, slow_operation};
+use crate::net::admin;
 use crate::net::listener::{self, Doorkeeper, Kind};
 use crate::net::tls::TlsGate;
 use crate::request::{Now, Service, Settings};
@@ -32,6 +36,7 @@ use crate::store::{
 use crate::tree::Tree;
 use crate::tree::snapshot::Loader;
 use crate::tree::watches::ConnectionId;
+use crate::view::{Ask, Query};
 
 /// How often sessions, containers and nodes with a time to live are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -103,6 +108,9 @@ pub struct Core {
     snapshot_began: Option<Instant>,
     complaints: Complaints,
     slow_operation: Option<Duration>,
+    /// The walk in progress feeds a stream, not the snapshot thread.
+    streaming: bool,
+    audit: Option<Audit>,
     fatal: Option<anyhow::Error>,
     stop: Rc<Notify>,
 }
@@ -215,6 +223,11 @@ impl Core {
             }
         }
         self.pump();
+        if let Some(audit) = &self.audit {
+            for audited in self.service.take_audited() {
+                auditing::record(audit, &audited);
+            }
+        }
         self.snapshot_if_due();
     }
 
@@ -267,7 +280,7 @@ impl Core {
     /// Takes the walk one step further; says how to go on.
     fn advance_snapshot(&mut self, kept: &mut Option<Vec<u8>>) -> WalkNext {
         let tree = self.service.tree_mut();
-        if kept.is_none() && !tree.snapshot_in_progress() {
+        if self.streaming || (kept.is_none() && !tree.snapshot_in_progress()) {
             return WalkNext::Idle;
         }
         if kept.is_none() && tree.snapshot_backlog() == 0 {
@@ -337,7 +350,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let config = Rc::new(config);
+    let config = Arc::new(config);
     let started = Instant::now();
     // Ports first: a second server on this machine should say so before it looks at any data.
     let plain = if config.listen.unified { Kind::Either } else { Kind::Plain };
@@ -357,6 +370,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = Rc::new(Notify::new());
     let core = open(&config, started, Rc::clone(&stop))?;
     let mailbox = Arc::clone(&core.borrow().mailbox);
+    let audit = Audit::open(config.audit.as_ref()).context("cannot open the audit log")?;
+    let user = std::env::var("USER").unwrap_or_default();
+    audit.record(&Record::server(&user, Operation::ServerStart, audit::Outcome::Success));
+    if audit.enabled() {
+        let mut core = core.borrow_mut();
+        core.service.keep_audit();
+        core.audit = Some(audit);
+    }
+    let (asks, questions) = tokio::sync::mpsc::channel(limits::QUERY_QUEUE_MAX);
+    let operations = admin::spawn(Arc::clone(&config), asks)?;
+    tokio::task::spawn_local(answer_questions(Rc::clone(&core), questions));
 
     let tasks = [
         tokio::task::spawn_local(log_events(Rc::clone(&core), Arc::clone(&mailbox))),
@@ -377,7 +401,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_micros(100)).await;
     }
-    let doorkeeper = Doorkeeper::new(Rc::clone(&core), Rc::clone(&config), gate);
+    let doorkeeper = Doorkeeper::new(Rc::clone(&core), Arc::clone(&config), gate);
     {
         let doorkeeper = doorkeeper.clone();
         tokio::task::spawn_local(async move {
@@ -394,14 +418,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             }
         });
     }
-    if let Some(address) = config.listen.client {
-        tracing::info!(%address, data = %config.storage.data_dir.display(), "serving clients");
-    }
+    announce(&config, operations);
 
     asked_to_stop(&stop).await?;
     let failure = core.borrow_mut().fatal.take();
     if failure.is_none() {
         finish(&core).await?;
+    }
+    if let Some(audit) = core.borrow_mut().audit.take() {
+        audit.record(&Record::server(&user, Operation::ServerStop, audit::Outcome::Success));
+        audit.close();
     }
     for task in tasks {
         task.abort();
@@ -495,6 +521,8 @@ fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyhow::Result<R
         snapshot_began: None,
         complaints: Complaints::new(limits::COMPLAINTS_PER_SECOND_MAX),
         slow_operation: config.limits.slow_operation,
+        streaming: false,
+        audit: None,
         fatal: None,
         stop,
     })))
@@ -571,6 +599,40 @@ async fn ticks(core: Rc<RefCell<Core>>) {
         let now = core.now();
         core.service.tick(now);
         core.pump();
+    }
+}
+
+/// Says what listens, where the data is, and what to do next.
+fn announce(config: &Config, operations: admin::Listening) {
+    let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
+    tracing::info!(
+        clients = text(config.listen.client),
+        tls_clients = text(config.listen.secure),
+        operations = text(operations.admin),
+        metrics = text(operations.metrics),
+        data = %config.storage.data_dir.display(),
+        "serving"
+    );
+    if let Some(client) = config.listen.client
+        && std::io::IsTerminal::is_terminal(&std::io::stdout())
+    {
+        println!("try: coordinator healthcheck --server {client}    or any ZooKeeper client at {client}");
+    }
+}
+
+/// Answers the operations port.
+async fn answer_questions(core: Rc<RefCell<Core>>, mut questions: tokio::sync::mpsc::Receiver<Ask>) {
+    while let Some(Ask { query, answer }) = questions.recv().await {
+        match query {
+            Query::Snapshot(caller) => drop(answer.send(streams::snapshot(&core, &caller))),
+            Query::Restore(caller, stream) => {
+                let core = Rc::clone(&core);
+                tokio::task::spawn_local(async move {
+                    drop(answer.send(streams::restore(&core, &caller, stream).await));
+                });
+            }
+            query => drop(answer.send(core.borrow_mut().answer(query))),
+        }
     }
 }
 

@@ -318,6 +318,20 @@ impl Tree {
         sum
     }
 
+    /// Gives a restored state its place in the history of the server that takes it over. Sessions that server may
+    /// have opened never come again.
+    pub fn move_to(&mut self, zxid: Zxid, before: &Tree) {
+        assert!(zxid > self.zxid && zxid > before.zxid, "history goes forward");
+        self.zxid = zxid;
+        for (server, starts) in &before.starts {
+            let ours = self.starts.entry(*server).or_default();
+            *ours = (*ours).max(*starts);
+        }
+        if self.secret.is_empty() {
+            self.secret.clone_from(&before.secret);
+        }
+    }
+
     // ---- execution ----
 
     /// Executes the next command of the agreed order. Every change that a watch may be waiting for is appended to
