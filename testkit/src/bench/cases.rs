@@ -245,7 +245,7 @@ fn measure(plan: &Plan, server: &Server, case: &str, shape: Shape) -> Result<Tal
                 let mut count = lane;
                 Box::new(move |xid, out| {
                     count += 1;
-                    let template = if count % 5 == 0 { &set } else { &get };
+                    let template = if count.is_multiple_of(5) { &set } else { &get };
                     template.write(xid, walk(), out);
                 })
             }
