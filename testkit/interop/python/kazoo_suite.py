@@ -25,7 +25,7 @@ from kazoo.exceptions import (
     RolledBackError,
     RuntimeInconsistency,
 )
-from kazoo.protocol.states import EventType, KeeperState
+from kazoo.protocol.states import EventType
 from kazoo.recipe.barrier import Barrier, DoubleBarrier
 from kazoo.recipe.cache import TreeCache, TreeEvent
 from kazoo.recipe.queue import LockingQueue
@@ -296,21 +296,6 @@ def sasl_digest_md5():
     jane.create(path, b"x", acl=[make_acl("sasl", "jane", all=True)])
     assert jane.get(path)[0] == b"x"
     raises(NoAuthError, client().get, path)
-
-
-@check
-def sasl_wrong_password():
-    zk = KazooClient(
-        hosts=HOST,
-        timeout=5,
-        sasl_options={"mechanism": "DIGEST-MD5", "username": "jane", "password": "wrong"},
-    )
-    try:
-        zk.start_async()
-        eventually(lambda: zk.client_state == KeeperState.AUTH_FAILED, what="AUTH_FAILED")
-    finally:
-        zk.stop()
-        zk.close()
 
 
 @check
