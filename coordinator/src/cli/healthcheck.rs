@@ -13,23 +13,43 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The most that is read of an answer.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
-/// Asks the operations port when one is given, else the client port.
+/// Asks the port that is given, else the one the configuration names.
 pub(super) fn run(server: Option<String>, admin: Option<String>, sources: &Sources) -> anyhow::Result<()> {
     match (server, admin) {
         (_, Some(admin)) => ask_operations(&admin),
         (Some(server), None) => ask_client_port(&server),
-        (None, None) => ask_client_port(&configured(sources)),
+        (None, None) => match configured(sources)? {
+            Target::Client(address) => ask_client_port(&address.to_string()),
+            Target::Operations(address) => ask_operations(&address.to_string()),
+        },
     }
 }
 
-/// The client port of this configuration, as reached from this machine.
-fn configured(sources: &Sources) -> String {
-    let listen = sources.load().ok().and_then(|loaded| loaded.config.listen.client);
-    let mut address = listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 2181)));
-    if address.ip().is_unspecified() {
-        address.set_ip(Ipv4Addr::LOCALHOST.into());
+/// What can be asked without a certificate.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    Client(SocketAddr),
+    Operations(SocketAddr),
+}
+
+/// The client port of this configuration, or the operations port if it serves TLS clients only, as reached from this
+/// machine.
+fn configured(sources: &Sources) -> anyhow::Result<Target> {
+    let config =
+        sources.load().map_err(|error| anyhow::anyhow!("the configuration cannot be used:\n{error}"))?.config;
+    let local = |mut address: SocketAddr| {
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        address
+    };
+    match (config.listen.client, config.admin) {
+        (Some(client), _) => Ok(Target::Client(local(client))),
+        (None, Some(admin)) => Ok(Target::Operations(local(admin.listen))),
+        (None, None) => {
+            bail!("the configuration has neither a plain client port nor an operations port to ask")
+        }
     }
-    address.to_string()
 }
 
 /// Says `srvr`, which every server answers by default; where it does not, a session shows that it serves.
@@ -154,8 +174,16 @@ mod tests {
 
     #[test]
     fn the_configured_port_is_asked_by_default() {
-        assert_eq!(configured(&Sources::default()), "127.0.0.1:2181");
-        let flags = vec![("clientPort".to_owned(), "2199".to_owned())];
-        assert_eq!(configured(&Sources { flags, ..Sources::default() }), "127.0.0.1:2199");
+        let check = |flags: &[(&str, &str)], expected: Target| {
+            let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(configured(&Sources { flags, ..Sources::default() }).unwrap(), expected);
+        };
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        check(&[], Target::Client(local(2181)));
+        check(&[("clientPort", "2199")], Target::Client(local(2199)));
+        let tls = [("secureClientPort", "1"), ("ssl.keyStore.location", "k.pem"), ("ssl.clientAuth", "none")];
+        check(&tls, Target::Operations(local(8080)));
+        let broken = Sources { flags: vec![("clientPort".to_owned(), "x".to_owned())], ..Sources::default() };
+        assert!(format!("{:#}", configured(&broken).unwrap_err()).contains("clientPort=x"));
     }
 }

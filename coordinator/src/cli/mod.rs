@@ -7,6 +7,7 @@ mod check;
 mod healthcheck;
 
 use crate::config::{Effect, KEYS, Key, Sources, find_key_loosely};
+use crate::import::ImportOptions;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use clap_complete::Shell;
 use std::ffi::OsString;
@@ -28,11 +29,12 @@ const COMMON: &[&str] = &[
 
 const EXAMPLES: &str = "\
 Examples:
-  coordinator                                  serve this machine on port 2181, data in ./rookery-data
+  coordinator                                  serve this machine on port 2181
   coordinator zoo.cfg                          as ZooKeeper would with this file
   coordinator --clientPort 2182 --data-dir d   the same keys as flags
   coordinator config check --config zoo.cfg    what would happen, and what is wrong
   coordinator healthcheck --server host:2181   exit code 0 when it serves
+  coordinator import --from /var/lib/zookeeper take over what Apache ZooKeeper kept
 
 Precedence: flag, then variable (ZOO_* of the official container image, ROOKERY_*), then file, then default.";
 
@@ -64,6 +66,19 @@ pub enum Request {
         /// Where the default comes from.
         sources: Sources,
     },
+    /// Read a data directory of Apache ZooKeeper into ours.
+    Import {
+        /// ZooKeeper's `dataDir`.
+        from: PathBuf,
+        /// ZooKeeper's `dataLogDir`.
+        logs_from: Option<PathBuf>,
+        /// Ours; by default the configured one.
+        data_dir: Option<PathBuf>,
+        /// Only look.
+        dry_run: bool,
+        /// Where the default comes from.
+        sources: Sources,
+    },
     /// Print completions for a shell.
     Completions(Shell),
     /// Print the manual page.
@@ -83,6 +98,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, c
             server: check.get_one::<String>("server").cloned(),
             admin: check.get_one::<String>("admin").cloned(),
             sources: Sources::of_process(check.get_one::<PathBuf>("config").cloned(), Vec::new()),
+        },
+        Some(("import", import)) => Request::Import {
+            from: import.get_one::<PathBuf>("from").cloned().unwrap_or_default(),
+            logs_from: import.get_one::<PathBuf>("logs-from").cloned(),
+            data_dir: import.get_one::<PathBuf>("data-dir").cloned(),
+            dry_run: import.get_flag("dry-run"),
+            sources: Sources::of_process(import.get_one::<PathBuf>("config").cloned(), Vec::new()),
         },
         Some(("completions", shell)) => match shell.get_one::<Shell>("shell") {
             Some(shell) => Request::Completions(*shell),
@@ -144,6 +166,22 @@ fn command() -> Command {
                 .help("Its operations port, for servers without a plain client port"),
         )
         .arg(config_file().help("Where to read the client port from"));
+    let directory = |name: &'static str| {
+        let path = Arg::new(name).long(name).value_name("DIR").value_parser(value_parser!(PathBuf));
+        path.value_hint(ValueHint::DirPath)
+    };
+    let import = Command::new("import")
+        .about("Read a data directory of Apache ZooKeeper 3.5 to 3.9 into an empty one of ours")
+        .arg(directory("from").required(true).help("ZooKeeper's dataDir; its server must be stopped"))
+        .arg(directory("logs-from").help("ZooKeeper's dataLogDir, if it had one"))
+        .arg(directory("data-dir").alias("dataDir").help("Where to [default: the configured dataDir]"))
+        .arg(
+            Arg::new("dry-run")
+                .long("dry-run")
+                .action(ArgAction::SetTrue)
+                .help("Read and report, write nothing"),
+        )
+        .arg(config_file().help("Where to read dataDir from"));
     let completions = Command::new("completions")
         .about("Print completions for a shell")
         .arg(Arg::new("shell").required(true).value_name("SHELL").value_parser(value_parser!(Shell)));
@@ -152,7 +190,13 @@ fn command() -> Command {
         .about("A coordination service that speaks ZooKeeper's client protocol")
         .after_help(EXAMPLES)
         .args_conflicts_with_subcommands(true)
-        .subcommands([config, healthcheck, completions, Command::new("man").about("Print the manual page")])
+        .subcommands([
+            config,
+            healthcheck,
+            import,
+            completions,
+            Command::new("man").about("Print the manual page"),
+        ])
 }
 
 fn config_file() -> Arg {
@@ -226,6 +270,9 @@ impl Request {
             Request::Run(sources) => run(&sources),
             Request::Check(sources) => return check::run(&sources),
             Request::Healthcheck { server, admin, sources } => healthcheck::run(server, admin, &sources),
+            Request::Import { from, logs_from, data_dir, dry_run, sources } => {
+                import(from, logs_from, data_dir, dry_run, &sources)
+            }
             Request::Completions(shell) => {
                 clap_complete::generate(shell, &mut command(), "coordinator", &mut std::io::stdout());
                 Ok(())
@@ -256,6 +303,25 @@ fn run(sources: &Sources) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     crate::server::run(loaded.config)
+}
+
+fn import(
+    from: PathBuf,
+    logs_from: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+    dry_run: bool,
+    sources: &Sources,
+) -> anyhow::Result<()> {
+    let data_dir = match data_dir {
+        Some(data_dir) => data_dir,
+        None => {
+            let loaded = sources
+                .load()
+                .map_err(|error| anyhow::anyhow!("the configuration cannot be used:\n{error}"))?;
+            loaded.config.storage.data_dir
+        }
+    };
+    crate::import::run(&ImportOptions { from, logs_from, data_dir, dry_run })
 }
 
 #[cfg(test)]
@@ -304,11 +370,24 @@ mod tests {
     }
 
     #[test]
+    fn import_takes_directories() {
+        for spelling in ["--data-dir", "--dataDir"] {
+            match parsed(&format!("import --from zk {spelling} ours --dry-run")) {
+                Ok(Request::Import { from, logs_from: None, data_dir, dry_run: true, .. }) => {
+                    assert_eq!((from, data_dir), (PathBuf::from("zk"), Some(PathBuf::from("ours"))));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn mistakes_are_told() {
         for (line, part) in [
             ("--clientPrt 1", "clientPort"),
             ("a.cfg --config b.cfg", "cannot be used with"),
             ("config", "subcommand"),
+            ("import --data-dir x", "--from"),
             ("completions klingon", "invalid value"),
             ("--clientPort", "value is required"),
         ] {

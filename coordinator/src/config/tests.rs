@@ -343,6 +343,21 @@ fn audit_goes_where_logs_go() {
     assert_eq!(config(&[]).audit, None);
 }
 
+#[test]
+fn every_key_is_documented() {
+    let text = include_str!("../../../docs/operations.md");
+    for key in KEYS {
+        let name = match key.name {
+            "server.*" | "authProvider.*" => key.name.replace('*', "N"),
+            name => name.to_owned(),
+        };
+        assert!(text.contains(&format!("`{name}`")), "docs/operations.md does not know {name}");
+        if key.effect == Effect::Honoured {
+            assert!(text.contains(key.help), "docs/operations.md: {name} is now \"{}\"", key.help);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn no_value_panics(index in 0..KEYS.len(), value in "[-0-9a-zA-Z*%:;,./\\[\\] ]{0,20}") {

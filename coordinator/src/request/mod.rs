@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client::wire::codec::{DecodeError, Reader, Writer};
-use client::wire::zk::reply::{XID_AUTH, XID_PING};
+use client::wire::zk::reply::XID_PING;
 use client::wire::zk::{
     ErrorCode, EventType, Identity, OpCode, Request, RequestHeader, SessionId, WatchEvent, Zxid, perms,
 };
@@ -464,7 +464,7 @@ impl Service {
                 return;
             }
             Ok(Request::Auth { scheme, token }) => {
-                self.authenticate(id, scheme, *token);
+                self.authenticate(id, header.xid, scheme, *token);
                 return;
             }
             Ok(Request::Sasl { token }) => {
@@ -876,7 +876,7 @@ impl Service {
             && (auth.required_schemes.is_empty() || auth.required_schemes.iter().any(|scheme| has(scheme)))
     }
 
-    fn authenticate(&mut self, id: ConnectionId, scheme: &str, token: Option<&[u8]>) {
+    fn authenticate(&mut self, id: ConnectionId, xid: i32, scheme: &str, token: Option<&[u8]>) {
         let auth = &self.settings.auth;
         let connection = self.clients.get_mut(id).expect("the caller looked it up");
         let room = connection.identities.len() < limits::IDENTITIES_PER_CONNECTION_MAX
@@ -903,10 +903,10 @@ impl Service {
             _ => false,
         };
         if accepted {
-            self.clients.reply(id, XID_AUTH, 0, |_| {});
+            self.clients.reply(id, xid, 0, |_| {});
         } else {
             self.clients.metrics.auth_failed_count += 1;
-            self.clients.reply_error(id, XID_AUTH, 0, ErrorCode::AuthFailed);
+            self.clients.reply_error(id, xid, 0, ErrorCode::AuthFailed);
             self.clients.close(id);
         }
     }

@@ -226,7 +226,10 @@ fn access_lists() -> Vec<Row> {
         };
         later(name, &Body::request(-4, op::AUTH).raw(record.0), ours)
     };
+    let ordinary = Body::new().int(0).bytes("digest").bytes("user:password");
     vec![
+        // go-zookeeper numbers auth packets like any request and waits for that number.
+        request("auth digest with an ordinary xid", op::AUTH, &ordinary, Code(0)),
         create("an empty ACL", Body::new().int(0), -114),
         create("a null ACL", Body::new().null(), -114),
         create("an unknown ACL scheme", Body::new().acl(31, "nonsense", "x"), -114),

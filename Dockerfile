@@ -1,0 +1,22 @@
+# One image with the directories, variables and ports of the official ZooKeeper image.
+
+FROM rust:1.95-slim-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+WORKDIR /source
+COPY . .
+RUN cargo build --release --locked -p coordinator
+
+FROM debian:bookworm-slim
+RUN groupadd --gid 1000 zookeeper \
+    && useradd --uid 1000 --gid 1000 --no-create-home --shell /usr/sbin/nologin zookeeper \
+    && install -d -o zookeeper -g zookeeper /conf /data /datalog /logs
+COPY --from=build /source/target/release/coordinator /usr/local/bin/coordinator
+
+# Written here rather than as variables, so that a mounted /conf/zoo.cfg replaces all of it, as in the official image.
+RUN printf 'dataDir=/data\ndataLogDir=/datalog\nclientPort=2181\n' > /conf/zoo.cfg
+ENV ZOO_CONF_DIR=/conf ZOO_LOG_DIR=/logs
+USER zookeeper
+VOLUME ["/data", "/datalog", "/logs"]
+EXPOSE 2181 2281 7000 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["coordinator", "healthcheck"]
+ENTRYPOINT ["coordinator"]
