@@ -151,6 +151,22 @@ impl Log {
         self.roll = true;
     }
 
+    /// Goes on after a snapshot at `zxid` that the log does not lead to, and that is durable: what was restored from
+    /// elsewhere. From then on nobody can replay the log from before to after it.
+    ///
+    /// # Panics
+    /// If anything was collected and not flushed, or the zxid is not later than the last.
+    pub fn restart_after(&mut self, zxid: u64) -> Result<(), StoreError> {
+        assert!(self.pending.is_empty(), "records that come before the snapshot must be flushed");
+        assert!(zxid > self.last.zxid, "zxid 0x{zxid:x} is not later than 0x{:x}", self.last.zxid);
+        self.sync_active()?;
+        self.active = None;
+        self.last = Link { zxid, crc: 0 };
+        self.pending_zxid = zxid;
+        self.note_position()?;
+        self.sync_position()
+    }
+
     /// Makes everything collected durable; `None` if that was nothing.
     ///
     /// After an error for which [`StoreError::is_full`] holds, nothing is lost and the call may be repeated. After any

@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	host    = os.Args[1]
+	host    = os.Args[2]
 	answers = bufio.NewReader(os.Stdin)
 	serial  atomic.Int64
 	opened  []*zk.Conn
@@ -423,7 +423,60 @@ func missedChangesAreTold() {
 	awaitEvent(created, zk.EventNodeCreated, path+"/new")
 }
 
+// golden runs a fixed script whose bytes are recorded on the way.
+func golden() {
+	c, _ := client(30 * time.Second)
+	_, err := c.Create("/golden", []byte("one"), 0, open)
+	must(err)
+	_, _, err = c.Get("/golden")
+	must(err)
+	_, err = c.Set("/golden", []byte("two"), 0)
+	must(err)
+	_, err = c.Set("/golden", nil, 5)
+	fails(zk.ErrBadVersion, err)
+	_, _, created, err := c.ExistsW("/golden/a")
+	must(err)
+	_, err = c.Create("/golden/a", nil, zk.FlagEphemeral, open)
+	must(err)
+	awaitEvent(created, zk.EventNodeCreated, "/golden/a")
+	_, err = c.Create("/golden/s-", nil, zk.FlagSequence, open)
+	must(err)
+	_, _, err = c.Children("/golden")
+	must(err)
+	_, _, err = c.Exists("/golden/a")
+	must(err)
+	_, err = c.CreateContainer("/golden/c", nil, containerFlag, open)
+	must(err)
+	_, err = c.CreateTTL("/golden/t", nil, ttlFlag, open, time.Hour)
+	must(err)
+	must(c.AddAuth("digest", []byte("jack:pass")))
+	_, err = c.Create("/golden/d", nil, 0, zk.DigestACL(zk.PermAll, "jack", "pass"))
+	must(err)
+	_, _, err = c.GetACL("/golden/d")
+	must(err)
+	_, err = c.SetACL("/golden/d", open, 0)
+	must(err)
+	_, err = c.Multi(&zk.CheckVersionRequest{Path: "/golden", Version: 1},
+		&zk.SetDataRequest{Path: "/golden", Data: []byte("x"), Version: 1},
+		&zk.DeleteRequest{Path: "/golden/d", Version: -1})
+	must(err)
+	_, err = c.Multi(&zk.DeleteRequest{Path: "/golden/a", Version: -1},
+		&zk.CheckVersionRequest{Path: "/golden", Version: 9})
+	fails(zk.ErrBadVersion, err)
+	_, err = c.Sync("/golden")
+	must(err)
+	must(c.Delete("/golden/a", -1))
+	fails(zk.ErrNoNode, c.Delete("/golden/a", -1))
+	fails(zk.ErrNotEmpty, c.Delete("/golden", -1))
+	c.Close()
+	fmt.Println("@done")
+}
+
 func main() {
+	if os.Args[1] == "golden" {
+		golden()
+		return
+	}
 	checks := []struct {
 		name string
 		run  func()

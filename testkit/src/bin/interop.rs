@@ -15,6 +15,9 @@ struct Flags {
     /// Print the suites and what they need.
     #[arg(long)]
     list: bool,
+    /// Record the conversations in testkit/golden anew, against Apache ZooKeeper.
+    #[arg(long)]
+    record_golden: bool,
     /// Suites to run; all if none is named.
     suites: Vec<String>,
 }
@@ -26,6 +29,15 @@ fn main() -> ExitCode {
             println!("{:<10} needs {}", suite.name, Missing(suite.needs.to_vec()));
         }
         return ExitCode::SUCCESS;
+    }
+    if flags.record_golden {
+        return match interop::record() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        };
     }
     let mut chosen: Vec<&Suite> = Vec::new();
     for name in &flags.suites {

@@ -9,6 +9,7 @@ mod go;
 mod java;
 mod kafka;
 mod kazoo;
+mod record;
 mod zkcli;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use anyhow::Result;
 use crate::process::{Kind, Need};
 
 pub use foreign::{Report, Session};
+pub use record::record;
 
 /// One group of checks.
 #[derive(Clone, Copy)]
