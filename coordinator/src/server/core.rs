@@ -15,9 +15,13 @@ use super::auditing;
 use crate::audit::Audit;
 use crate::limits;
 use crate::logging::{Complaints, Stages, slow_operation};
+use crate::net::tls::TlsGate;
 use crate::request::{Now, Service};
 use crate::store::{LogEvent, LogHandle, SnapshotEvent, SnapshotHandle};
 use crate::tree::watches::ConnectionId;
+
+/// Percentiles cover between one and two of these.
+const METRICS_WINDOW: Duration = Duration::from_secs(60);
 
 /// What the log and snapshot threads report, on its way to the core thread.
 #[derive(Debug, Default)]
@@ -82,6 +86,8 @@ pub struct Core {
     pub(super) slow_operation: Option<Duration>,
     /// The walk in progress feeds a stream, not the snapshot thread.
     pub(super) streaming: bool,
+    pub(super) gate: Option<TlsGate>,
+    pub(super) rotated: Instant,
     pub(super) audit: Option<Audit>,
     pub(super) fatal: Option<anyhow::Error>,
     pub(super) stop: Rc<Notify>,
@@ -140,6 +146,14 @@ impl Core {
             if let Some(wake) = self.wakes.get(&id) {
                 wake.notify_one();
             }
+        }
+    }
+
+    /// Lets percentiles speak of the recent past.
+    pub(super) fn rotate_metrics(&mut self) {
+        if self.rotated.elapsed() >= METRICS_WINDOW {
+            self.rotated = Instant::now();
+            self.service.metrics_mut().rotate();
         }
     }
 

@@ -98,6 +98,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_micros(100)).await;
     }
+    core.borrow_mut().gate.clone_from(&gate);
     let doorkeeper = Doorkeeper::new(Rc::clone(&core), Arc::clone(&config), gate);
     {
         let doorkeeper = doorkeeper.clone();
@@ -170,6 +171,7 @@ async fn ticks(core: Rc<RefCell<Core>>) {
         tokio::task::yield_now().await;
         let mut core = core.borrow_mut();
         let now = core.now();
+        core.rotate_metrics();
         core.service.tick(now);
         core.pump();
     }

@@ -105,6 +105,8 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
         complaints: Complaints::new(limits::COMPLAINTS_PER_SECOND_MAX),
         slow_operation: config.limits.slow_operation,
         streaming: false,
+        gate: None,
+        rotated: Instant::now(),
         audit: None,
         fatal: None,
         stop,
