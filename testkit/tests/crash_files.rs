@@ -46,7 +46,7 @@ fn good_directory() -> SimDisk {
             log.roll();
         }
         log.append(zxid, body(zxid).into());
-        if zxid % 2 == 0 {
+        if zxid.is_multiple_of(2) {
             log.flush().expect("space");
         }
     }
@@ -561,11 +561,11 @@ fn every_kept_snapshot_has_the_log_it_needs() {
     for zxid in 1..=LAST {
         log.append(zxid, body(zxid).into());
         log.flush().expect("space");
-        if zxid % 4 == 0 {
+        if zxid.is_multiple_of(4) {
             // Segments that end elsewhere than at snapshots.
             log.roll();
         }
-        if zxid % 7 == 0 {
+        if zxid.is_multiple_of(7) {
             write_snapshot(&disk, zxid);
             retention.purge(zxid).expect("space");
         }

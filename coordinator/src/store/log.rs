@@ -39,8 +39,6 @@ pub struct LogOptions {
     /// Whether a batch is acknowledged only after it was synced. Without this a crash of the machine loses writes that
     /// clients were told are safe.
     pub sync: bool,
-    /// A sync that takes longer is worth a warning.
-    pub sync_warning: Duration,
     /// Where the segments' salts come from. Clients must not be able to guess it.
     pub salt_seed: u64,
 }
@@ -52,7 +50,6 @@ impl Default for LogOptions {
             segment_bytes_max: 256 << 20,
             growth_bytes_max: GROWTH_BYTES_MAX,
             sync: true,
-            sync_warning: Duration::from_secs(1),
             salt_seed: RandomState::new().hash_one("salt"),
         }
     }
@@ -203,10 +200,6 @@ impl Log {
         if self.options.sync {
             active.file.sync().map_err(|error| final_error(failed("sync", error)))?;
             sync_time = started.elapsed();
-            if sync_time > self.options.sync_warning {
-                let milliseconds = sync_time.as_millis();
-                tracing::warn!(milliseconds, "syncing the log took long; every write waits for it");
-            }
         }
 
         active.end = end;
