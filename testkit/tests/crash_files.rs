@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use coordinator::store::{LogOptions, Recovery, Retention, SnapshotWriter, StoreError};
+use coordinator::store::{LogOptions, Recovery, Retention, SnapshotWriter, StoreError, prepare_for_snapshot};
 use testkit::sim::disk::{Random, SimDisk};
 
 /// Commands in the good directory, in batches of two.
@@ -46,7 +46,7 @@ fn good_directory() -> SimDisk {
             log.roll();
         }
         log.append(zxid, body(zxid).into());
-        if zxid % 2 == 0 {
+        if zxid.is_multiple_of(2) {
             log.flush().expect("space");
         }
     }
@@ -561,11 +561,11 @@ fn every_kept_snapshot_has_the_log_it_needs() {
     for zxid in 1..=LAST {
         log.append(zxid, body(zxid).into());
         log.flush().expect("space");
-        if zxid % 4 == 0 {
+        if zxid.is_multiple_of(4) {
             // Segments that end elsewhere than at snapshots.
             log.roll();
         }
-        if zxid % 7 == 0 {
+        if zxid.is_multiple_of(7) {
             write_snapshot(&disk, zxid);
             retention.purge(zxid).expect("space");
         }
@@ -589,6 +589,73 @@ fn every_kept_snapshot_has_the_log_it_needs() {
         assert_eq!(start(&disk).expect("complete"), LAST, "with the snapshot at {newest}");
         disk.tamper(&format!("snapshot.{newest:x}"), None);
     }
+}
+
+#[test]
+fn a_snapshot_from_elsewhere_is_indispensable() {
+    const RESTORED: u64 = 1 << 32;
+    let disk = SimDisk::new();
+    let mut recovery = Recovery::open(disk.as_disk(), disk.as_disk(), options()).expect("empty");
+    assert!(recovery.next_record().expect("empty").is_none());
+    let (mut log, _) = recovery.finish().expect("empty");
+    for zxid in 1..=10 {
+        log.append(zxid, body(zxid).into());
+    }
+    log.flush().expect("space");
+    write_snapshot(&disk, 10);
+    let restored = SnapshotWriter::create(disk.as_disk(), RESTORED, b"restored").expect("space");
+    restored.finish(b"").expect("space");
+    log.restart_after(RESTORED).expect("space");
+
+    // What is read after the snapshot, and the snapshot's zxid.
+    let read = |disk: &SimDisk| -> Result<(u64, Vec<u64>), StoreError> {
+        let mut recovery = Recovery::open(disk.as_disk(), disk.as_disk(), options())?;
+        let snapshot = recovery.snapshot().map_or(0, |snapshot| snapshot.zxid());
+        let mut zxids = Vec::new();
+        while let Some((zxid, _)) = recovery.next_record()? {
+            zxids.push(zxid);
+        }
+        recovery.finish()?;
+        Ok((snapshot, zxids))
+    };
+    let refused_without_it = |disk: &SimDisk| {
+        let damaged = disk.fork();
+        let mut content = disk.content("snapshot.100000000").expect("it is there");
+        content[40] ^= 1;
+        damaged.tamper("snapshot.100000000", Some(content));
+        match read(&damaged) {
+            Err(StoreError::Damaged { file, .. }) => {
+                assert!(file.ends_with("snapshot.100000000"), "{file:?}")
+            }
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+        damaged.tamper("snapshot.100000000", None);
+        assert!(matches!(read(&damaged), Err(StoreError::Damaged { .. })));
+    };
+    for seed in 0..10 {
+        assert_eq!(read(&disk.after_power_cut(seed)).expect("whole"), (RESTORED, vec![]));
+    }
+    refused_without_it(&disk);
+    log.append(RESTORED + 1, b"after".as_slice().into());
+    log.flush().expect("space");
+    for seed in 0..10 {
+        assert_eq!(read(&disk.after_power_cut(seed)).expect("whole"), (RESTORED, vec![RESTORED + 1]));
+    }
+    refused_without_it(&disk);
+}
+
+#[test]
+fn a_snapshot_may_be_put_into_a_prepared_directory_only() {
+    let disk = SimDisk::new();
+    prepare_for_snapshot(&disk.as_disk()).expect("empty");
+    write_snapshot(&disk, 20);
+    let copy = disk.fork();
+    assert_eq!(start(&disk).expect("prepared"), 20);
+    copy.tamper("position", None);
+    assert!(
+        matches!(start(&copy), Err(StoreError::Damaged { .. })),
+        "the log may be on a disk that is not mounted"
+    );
 }
 
 #[test]

@@ -96,9 +96,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("ZOO_STANDALONE_ENABLED", "standaloneEnabled"),
     ("ZOO_ADMINSERVER_ENABLED", "admin.enableServer"),
     ("ZOO_4LW_COMMANDS_WHITELIST", "4lw.commands.whitelist"),
-    // Not variables of the image, but what people try.
+    // Not a variable of the image, but what people try.
     ("ZOO_CLIENT_PORT", "clientPort"),
-    ("ZOO_PORT", "clientPort"),
 ];
 
 /// Variables of the image that say something else than a key.
@@ -236,7 +235,7 @@ impl Gathering {
             origin: Origin::Environment("ZOO_MY_ID".to_owned()),
         });
         self.settings.log_dir = sources.variable("ZOO_LOG_DIR").map(PathBuf::from);
-        for (name, value) in &sources.environment {
+        for (name, value) in sources.environment.iter().filter(|(name, _)| !is_service_link(name)) {
             let known = VARIABLES.iter().any(|(variable, _)| variable == name)
                 || OTHER_VARIABLES.contains(&name.as_str());
             if name.starts_with("ZOO_") && !known {
@@ -296,6 +295,13 @@ impl Gathering {
         }
         self.settings.set(full, value, origin);
     }
+}
+
+/// Kubernetes tells every container about services: one called `zoo` sets `ZOO_PORT`, `ZOO_PORT_2181_TCP_ADDR`,
+/// `ZOO_SERVICE_HOST` and more, which are no settings.
+fn is_service_link(name: &str) -> bool {
+    let rest = name.strip_prefix("ZOO_").or_else(|| name.strip_prefix("ROOKERY_")).unwrap_or_default();
+    rest == "PORT" || rest.starts_with("PORT_") || rest.contains("SERVICE_")
 }
 
 fn is_membership(key: &str) -> bool {

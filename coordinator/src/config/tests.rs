@@ -127,6 +127,19 @@ fn variables_of_the_container_image() {
 }
 
 #[test]
+fn services_of_kubernetes_are_no_settings() {
+    let environment = [
+        ("ZOO_PORT", "tcp://10.0.0.1:2181"),
+        ("ZOO_PORT_2181_TCP_ADDR", "10.0.0.1"),
+        ("ZOO_SERVICE_HOST", "10.0.0.1"),
+        ("ROOKERY_SERVICE_PORT", "2181"),
+    ];
+    let loaded = sources(None, &environment, &[]).load().unwrap();
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(loaded.config.listen.client, address("127.0.0.1:2181"));
+}
+
+#[test]
 fn unknown_keys_are_answered_with_the_nearest_known_one() {
     let loaded = load_file("clientport=2181\nzookeeper.skipAcl=yes\nwhatever.this.is=1\n").unwrap();
     warned(&loaded, "did you mean clientPort?");

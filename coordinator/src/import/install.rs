@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use client::wire::zk::{SessionId, Zxid};
 
 use super::{ImportedTree, read};
-use crate::store::{Disk, RealDisk, SnapshotWriter};
+use crate::store::{Disk, RealDisk, SnapshotWriter, prepare_for_snapshot};
 use crate::tree::Tree;
 use crate::tree::import::ForeignNode;
 
@@ -44,6 +44,7 @@ pub fn run(options: &ImportOptions) -> anyhow::Result<()> {
     if let Some(name) = names.iter().find(|name| name.starts_with("log.") || name.starts_with("snapshot.")) {
         bail!("{} already holds data ({name}); choose an empty directory", options.data_dir.display());
     }
+    prepare_for_snapshot(&disk)?;
     let zxid = tree.zxid();
     let digest = tree.content_digest();
     let mut writer = SnapshotWriter::create(disk, zxid.0, &[])?;

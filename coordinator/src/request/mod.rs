@@ -9,11 +9,14 @@
 //! command of the agreed order; `tick` now and then. After any of them, `take_proposals` and `take_noted`.
 
 pub mod auth;
+mod authenticate;
 mod clients;
 pub mod command;
+mod commit;
 pub mod connection;
 mod handshake;
 mod read;
+mod reaper;
 mod reply;
 pub mod session_clock;
 
@@ -25,28 +28,25 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::wire::codec::{DecodeError, Reader, Writer};
+use client::wire::codec::{DecodeError, Reader};
 use client::wire::zk::reply::XID_PING;
-use client::wire::zk::{
-    ErrorCode, EventType, Identity, OpCode, Request, RequestHeader, SessionId, WatchEvent, Zxid, perms,
-};
+use client::wire::zk::{ErrorCode, Identity, Request, RequestHeader, SessionId, Zxid};
 use hashbrown::HashMap;
 
 use self::auth::Randomness;
+pub use self::authenticate::Verdict;
 use self::clients::Clients;
-use self::command::ReplyForm;
+use self::commit::described;
+pub use self::commit::{Audited, SlowOperation};
 use self::connection::{Connection, Phase, Waiting};
 use self::session_clock::SessionClock;
-use crate::auth::digest_md5::{DigestMd5, Step};
-use crate::config::{AuthConfig, LimitsConfig, Secret, SessionConfig, TreeConfig};
+use crate::config::{AuthConfig, LimitsConfig, SessionConfig, TreeConfig};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::tree::acl;
-use crate::tree::arena::NodeId;
-use crate::tree::command::{Command, CommandError, IdentityRecord, Op, Rules};
-use crate::tree::watches::{ConnectionId, Notice, Watches};
+use crate::tree::command::{Command, IdentityRecord, Op, Rules};
+use crate::tree::watches::{ConnectionId, Watches};
 use crate::tree::znode::Ownership;
-use crate::tree::{Change, Outcome, Tree};
+use crate::tree::{Change, Tree};
 
 /// The clocks, read once by the shell for everything one call does.
 #[derive(Debug, Clone, Copy, Default)]
@@ -88,43 +88,6 @@ struct Pending {
     serial: u64,
     connection: Option<ConnectionId>,
 }
-
-/// Whether somebody may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    Yes,
-    No,
-    /// Nobody is known by that scheme.
-    Unknown,
-}
-
-/// An operation that took too long, for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SlowOperation {
-    pub session: SessionId,
-    pub op: &'static str,
-    pub path: String,
-    /// When its frame was whole, by [`Now::monotonic_us`].
-    pub received_us: u64,
-    /// When the log had it, for a write.
-    pub durable_us: Option<u64>,
-}
-
-/// What has to be known to write an audit line about a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audited {
-    pub address: Option<IpAddr>,
-    pub bytes: Bytes,
-    /// The final name of a created node; others are in the command.
-    pub created: Option<String>,
-    pub failed: bool,
-    /// Ephemerals that went with their session.
-    pub ephemerals: Vec<String>,
-}
-
-/// Digests are kept at every so many writes, for comparing servers.
-const DIGEST_EVERY: u64 = 128;
-const DIGESTS_KEPT: usize = 100;
 
 /// Everything clients share.
 #[derive(Debug)]
@@ -323,29 +286,6 @@ impl Service {
         self.clock = SessionClock::new(tick_ms, now.monotonic_ms());
         for (id, session) in self.tree.sessions().iter() {
             self.clock.add(id, session.timeout_ms);
-        }
-    }
-
-    /// Whether somebody who shows this may do everything to the root, and so to all data.
-    pub fn may_do_everything(&self, address: IpAddr, scheme: &str, token: &[u8]) -> Verdict {
-        let auth = &self.settings.auth;
-        let mut identities = vec![Identity::new("ip", address.to_canonical().to_string())];
-        match (scheme, &auth.digest) {
-            ("ip", _) => {}
-            ("digest", Some(digest)) => {
-                let id = auth::digest_id(digest.algorithm, token);
-                if digest.super_digest.as_ref().is_some_and(|wanted| wanted.reveal() == id) {
-                    identities.push(Identity::new("super", ""));
-                }
-                identities.push(Identity::new("digest", id));
-            }
-            _ => return Verdict::Unknown,
-        }
-        let every_right = [perms::READ, perms::WRITE, perms::CREATE, perms::DELETE, perms::ADMIN];
-        let root = NodeId::ROOT;
-        match auth.skip_acl || every_right.iter().all(|right| self.tree.permits(root, *right, &identities)) {
-            true => Verdict::Yes,
-            false => Verdict::No,
         }
     }
 
@@ -612,360 +552,8 @@ impl Service {
         serial
     }
 
-    // ---- commits ----
-
-    /// Executes the next command of the agreed order; `serial` says which proposal of ours it was, if it was ours.
-    pub fn committed(
-        &mut self,
-        zxid: Zxid,
-        serial: Option<u64>,
-        bytes: &Bytes,
-        now: Now,
-    ) -> Result<(), CommandError> {
-        let mut changes = std::mem::take(&mut self.changes);
-        let outcome = self.tree.execute(zxid, bytes, &mut changes)?;
-        if zxid.0.is_multiple_of(DIGEST_EVERY) {
-            self.digests.push_back((zxid, self.tree.digest()));
-            if self.digests.len() > DIGESTS_KEPT {
-                self.digests.pop_front();
-            }
-        }
-        if self.audit.is_some() {
-            self.note_audited(serial, bytes, &outcome, &changes);
-        }
-        self.tell_watchers(zxid, &changes);
-        changes.clear();
-        self.changes = changes;
-
-        let connection = serial.and_then(|serial| {
-            let pending = self.pending.pop_front().expect("commits come for what was proposed");
-            assert_eq!(pending.serial, serial, "commits come in the order of proposals");
-            pending.connection
-        });
-        match &outcome {
-            Outcome::Started => self.serving = true,
-            Outcome::SessionCreated => {
-                let session = SessionId(Command::decode(bytes)?.session);
-                self.session_created(session, connection, now);
-            }
-            Outcome::SessionClosed => {
-                let session = SessionId(Command::decode(bytes)?.session);
-                self.session_closed(session, connection, serial, zxid, now);
-            }
-            _ => {
-                if !self.reaping.is_empty() {
-                    self.note_reaped(bytes, &outcome);
-                }
-                if let Some(id) = connection {
-                    let received_us = self.answer_write(id, serial, zxid, &outcome, now);
-                    if let Some(received_us) = received_us
-                        && self.is_slow(now.monotonic_us.saturating_sub(received_us))
-                    {
-                        let op = Command::decode(bytes)?.op;
-                        self.note_slow(
-                            id,
-                            op.name(),
-                            op.path().to_owned(),
-                            received_us,
-                            Some(now.monotonic_us),
-                        );
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn note_audited(
-        &mut self,
-        serial: Option<u64>,
-        bytes: &Bytes,
-        outcome: &Outcome<'_>,
-        changes: &[Change],
-    ) {
-        let asked_by = self.pending.front().filter(|pending| Some(pending.serial) == serial);
-        let address =
-            asked_by.and_then(|pending| self.clients.get(pending.connection?)).map(|from| from.address);
-        let audited = Audited {
-            address,
-            bytes: bytes.clone(),
-            created: match outcome {
-                Outcome::Created { path, .. } => Some(path.to_string()),
-                _ => None,
-            },
-            failed: matches!(outcome, Outcome::Failed(_) | Outcome::MultiFailed { .. }),
-            ephemerals: match outcome {
-                Outcome::SessionClosed => changes.iter().map(|change| change.path.to_string()).collect(),
-                _ => Vec::new(),
-            },
-        };
-        self.audit.get_or_insert_default().push(audited);
-    }
-
-    /// Puts events into the buffers of who watches, before any reply that shows the change can be put there.
-    fn tell_watchers(&mut self, zxid: Zxid, changes: &[Change]) {
-        let Service { watches, clients, settings, .. } = self;
-        for change in changes {
-            let mut fired = [0u64; 2];
-            watches.trigger(change, |Notice { connection: id, kind, path, readers }| {
-                let hears = clients.get(id).is_some_and(|connection| {
-                    connection.phase != Phase::Closing
-                        && (settings.auth.skip_acl
-                            || acl::permits(readers, perms::READ, &connection.identities))
-                });
-                if hears {
-                    fired[(kind == EventType::NodeChildrenChanged) as usize] += 1;
-                    clients.event(id, |out| WatchEvent::write_at(kind, path, zxid, out));
-                }
-            });
-            let [node, children] = fired;
-            if node > 0 {
-                let metrics = &mut clients.metrics;
-                match change.kind {
-                    EventType::NodeCreated => metrics.node_created_watch_count.record_count(node),
-                    EventType::NodeDeleted => metrics.node_deleted_watch_count.record_count(node),
-                    _ => metrics.node_changed_watch_count.record_count(node),
-                }
-            }
-            if children > 0 {
-                clients.metrics.node_children_watch_count.record_count(children);
-            }
-        }
-    }
-
-    /// Answers the write at the head of a connection's queue, and every read behind it.
-    fn answer_write(
-        &mut self,
-        id: ConnectionId,
-        serial: Option<u64>,
-        zxid: Zxid,
-        outcome: &Outcome<'_>,
-        now: Now,
-    ) -> Option<u64> {
-        let connection = self.clients.get_mut(id)?;
-        let Some(Waiting::Write { serial: expected, xid, form, received_us, size }) =
-            connection.waiting.pop_front()
-        else {
-            unreachable!("a committed write is at the head of its connection's queue");
-        };
-        assert_eq!(Some(expected), serial, "writes of a connection are committed in order");
-        connection.waiting_bytes -= size;
-        self.outstanding -= 1;
-        self.outstanding_bytes -= size;
-        self.reply_outcome(id, xid, zxid, &form, outcome);
-        let latency = now.monotonic_us.saturating_sub(received_us);
-        self.clients.metrics.updatelatency.record(Duration::from_micros(latency));
-        if let (Some(connection), ReplyForm::Single(op)) = (self.clients.get_mut(id), form) {
-            connection.counters.last_op = Some(op);
-        }
-        self.note_latency(id, latency, now);
-        self.answer_behind(id, now);
-        Some(received_us)
-    }
-
-    fn is_slow(&self, latency_us: u64) -> bool {
-        self.settings.limits.slow_operation.is_some_and(|limit| u128::from(latency_us) >= limit.as_micros())
-    }
-
-    fn note_slow(
-        &mut self,
-        id: ConnectionId,
-        op: &'static str,
-        path: String,
-        received_us: u64,
-        durable_us: Option<u64>,
-    ) {
-        self.clients.metrics.rookery_slow_operation_count += 1;
-        // The log says a few and how many; one disk stall makes thousands.
-        if self.slow.len() < SLOW_NOTED_MAX {
-            let session = self.clients.get(id).map(|connection| connection.session).unwrap_or_default();
-            self.slow.push(SlowOperation { session, op, path, received_us, durable_us });
-        }
-    }
-
-    /// Answers what waited behind a write, up to the next one.
-    fn answer_behind(&mut self, id: ConnectionId, now: Now) {
-        while let Some(connection) = self.clients.get_mut(id) {
-            let Some(Waiting::Behind { .. }) = connection.waiting.front() else { break };
-            let Some(Waiting::Behind { frame, received_us }) = connection.waiting.pop_front() else { break };
-            connection.waiting_bytes -= frame.len();
-            self.outstanding -= 1;
-            self.outstanding_bytes -= frame.len();
-            self.answer(id, &frame, received_us, now);
-        }
-        // It may have been held back; now there is room.
-        self.clients.note(id);
-    }
-
-    fn note_latency(&mut self, id: ConnectionId, latency_us: u64, now: Now) {
-        self.clients.metrics.request_latency.record(Duration::from_micros(latency_us));
-        let zxid = self.tree.zxid().to_wire();
-        if let Some(connection) = self.clients.get_mut(id) {
-            connection.counters.latency.record(latency_us);
-            connection.counters.last_response_ms = now.wall_ms;
-            connection.counters.last_zxid = zxid;
-        }
-    }
-
-    // ---- time ----
-
-    /// Ends sessions that were silent too long, and reaps what is due.
-    pub fn tick(&mut self, now: Now) {
-        for session in self.clock.advance(now.monotonic_ms()) {
-            if self.ending.insert(session) {
-                self.clients.metrics.stale_sessions_expired += 1;
-                self.propose(None, session, &[], Op::CloseSession, now);
-            }
-        }
-        self.reap(now);
-    }
-
-    /// Proposes the end of empty containers and outlived nodes.
-    fn reap(&mut self, now: Now) {
-        if !self.serving || self.reaping.len() >= REAPING_MAX {
-            return;
-        }
-        let tree = &self.tree;
-        let mut due: Vec<NodeId> = tree.lifetimes().due(now.wall_ms).take(REAPING_MAX).collect();
-        if let Some(patience) = self.settings.tree.container_never_used_max {
-            let born_before = now.wall_ms - patience.as_millis() as i64;
-            let unused = tree.lifetimes().never_used().filter(|id| tree.node(*id).ctime < born_before);
-            due.extend(unused.take(REAPING_MAX));
-        }
-        for id in due {
-            let path = self.tree.path(id);
-            if self.reaping.contains_key(&path) {
-                continue;
-            }
-            let node = self.tree.node(id);
-            let kind = node.owner.ownership();
-            let (czxid, mzxid, pzxid) = (node.czxid.0, node.mzxid.0, node.pzxid.0);
-            let op = Op::Reap { path: &path, czxid, mzxid, pzxid };
-            self.propose(None, SessionId::NONE, &[], op, now);
-            self.reaping.insert(path, kind);
-        }
-    }
-
-    fn note_reaped(&mut self, bytes: &[u8], outcome: &Outcome<'_>) {
-        let Ok(Command { op: Op::Reap { path, .. }, .. }) = Command::decode(bytes) else { return };
-        match (self.reaping.remove(path), outcome) {
-            (Some(Ownership::Container), Outcome::Deleted) => {
-                self.clients.metrics.container_node_deleted_count += 1
-            }
-            (Some(Ownership::Ttl { .. }), Outcome::Deleted) => {
-                self.clients.metrics.ttl_node_deleted_count += 1
-            }
-            _ => {}
-        }
-    }
-    // ---- small things everybody uses ----
-
     /// Ends connections by an operator's or the server's own wish.
     pub fn close_connection(&mut self, id: ConnectionId) {
         self.clients.close(id);
     }
-
-    fn is_authenticated_enough(&self, id: ConnectionId) -> bool {
-        let auth = &self.settings.auth;
-        if !auth.require_sasl && auth.required_schemes.is_empty() {
-            return true;
-        }
-        let Some(connection) = self.clients.get(id) else { return false };
-        let has = |scheme: &str| connection.identities.iter().any(|identity| identity.scheme == scheme);
-        (!auth.require_sasl || has("sasl"))
-            && (auth.required_schemes.is_empty() || auth.required_schemes.iter().any(|scheme| has(scheme)))
-    }
-
-    fn authenticate(&mut self, id: ConnectionId, xid: i32, scheme: &str, token: Option<&[u8]>) {
-        let auth = &self.settings.auth;
-        let connection = self.clients.get_mut(id).expect("the caller looked it up");
-        let room = connection.identities.len() < limits::IDENTITIES_PER_CONNECTION_MAX
-            && token.is_none_or(|token| token.len() <= limits::IDENTITY_BYTES_MAX);
-        let accepted = match (scheme, token) {
-            _ if !room => false,
-            ("digest", Some(token)) => match &auth.digest {
-                Some(digest) => {
-                    let identity = auth::digest_id(digest.algorithm, token);
-                    if digest.super_digest.as_ref().is_some_and(|wanted| wanted.reveal() == identity) {
-                        connection.add_identity("super", String::new());
-                    }
-                    connection.add_identity("digest", identity);
-                    true
-                }
-                None => false,
-            },
-            // Everybody has this identity from the start.
-            ("ip", _) => true,
-            ("ensemble", token) => auth.ensemble_names.as_ref().is_none_or(|names| {
-                let name = String::from_utf8_lossy(token.unwrap_or_default());
-                name.is_empty() || names.iter().any(|known| *known == name)
-            }),
-            _ => false,
-        };
-        if accepted {
-            self.clients.reply(id, xid, 0, |_| {});
-        } else {
-            self.clients.metrics.auth_failed_count += 1;
-            self.clients.reply_error(id, xid, 0, ErrorCode::AuthFailed);
-            self.clients.close(id);
-        }
-    }
-
-    /// One round of a SASL exchange. The last one makes the client somebody.
-    fn sasl(&mut self, id: ConnectionId, xid: i32, token: Option<&[u8]>) {
-        let nonce = self.randomness.draw();
-        let Service { clients, settings, .. } = self;
-        let Some(connection) = clients.get_mut(id) else { return };
-        let mut exchange = connection.sasl.take().unwrap_or_else(|| Box::new(DigestMd5::new(nonce)));
-        connection.sasl_rounds += 1;
-        let step = match &settings.auth.sasl {
-            None => Step::Failed("no SASL accounts are configured"),
-            Some(_) if connection.sasl_rounds > limits::SASL_ROUNDS_MAX => Step::Failed("too many rounds"),
-            Some(sasl) => {
-                exchange.step(token.unwrap_or_default(), |user| sasl.users.get(user).map(Secret::reveal))
-            }
-        };
-        match step {
-            Step::Challenge(challenge) => {
-                connection.sasl = Some(exchange);
-                clients.reply(id, xid, 0, |out| out.buffer(Some(&challenge)));
-            }
-            Step::Done { token, user } => {
-                if settings.auth.sasl.as_ref().is_some_and(|sasl| sasl.super_users.contains(&user)) {
-                    connection.add_identity("super", String::new());
-                }
-                connection.add_identity("sasl", user);
-                clients.reply(id, xid, 0, |out| out.buffer(Some(&token)));
-            }
-            Step::Failed(why) => {
-                clients.metrics.auth_failed_count += 1;
-                tracing::debug!(why, "SASL authentication failed");
-                let code = match settings.auth.require_sasl {
-                    true => ErrorCode::SessionClosedRequireSaslAuth,
-                    false => ErrorCode::AuthFailed,
-                };
-                clients.reply_error(id, xid, 0, code);
-                if settings.auth.require_sasl || !settings.auth.allow_sasl_failed {
-                    clients.close(id);
-                }
-            }
-        }
-    }
 }
-
-/// The operation of a request and its path, for the log.
-fn described(frame: &[u8]) -> (&'static str, String) {
-    let mut reader = Reader::new(frame);
-    let op = RequestHeader::decode(&mut reader).map_or(0, |header| header.op);
-    let path = match OpCode::from_wire(op) {
-        Some(OpCode::MultiRead | OpCode::SetWatches | OpCode::SetWatches2) | None => String::new(),
-        Some(_) => reader.string().ok().flatten().unwrap_or_default().into_owned(),
-    };
-    (OpCode::from_wire(op).map_or("unknown", OpCode::name), path)
-}
-
-/// Slow operations described at once; more are only counted.
-const SLOW_NOTED_MAX: usize = 16;
-
-/// Reapings under way at once: each is a small command, and the next tick brings more.
-const REAPING_MAX: usize = 500;

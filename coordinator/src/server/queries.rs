@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Core;
+use crate::audit::Audit;
 use crate::limits::LISTING_ENTRIES_MAX;
 use crate::net::four_letter::operation_code;
+use crate::net::tls::HandshakeCounts;
 use crate::request::connection::{Connection, Phase};
 use crate::view::{
     Answer, ConnectionView, DigestView, Expiring, LatencyView, Mode, Query, ServerView, SessionNumber,
@@ -24,7 +27,11 @@ impl Core {
         match query {
             Query::Server => Answer::Server(Box::new(self.server_view())),
             Query::Metrics => {
-                Answer::Metrics(Box::new(self.server_view()), Box::new(self.service.metrics().clone()))
+                let mut metrics = self.service.metrics().clone();
+                metrics.unsuccessful_handshake = self.handshakes(|counts| &counts.failed);
+                metrics.tls_handshake_exceeded = self.handshakes(|counts| &counts.exceeded);
+                metrics.rookery_audit_lost_count = self.audit.as_ref().map_or(0, Audit::lost);
+                Answer::Metrics(Box::new(self.server_view()), Box::new(metrics))
             }
             Query::Connections => {
                 let mut connections: Vec<_> = self.service.connections().collect();
@@ -104,7 +111,7 @@ impl Core {
             connections: service.connections().count() as u64,
             plain_remote_connections: plain_remote,
             plain_local_connections: plain_local,
-            handshakes: 0,
+            handshakes: self.handshakes(|counts| &counts.under_way),
             outstanding: service.outstanding() as u64,
             sessions: tree.sessions().count() as u64,
             uptime_ms: self.started.elapsed().as_millis() as u64,
@@ -118,6 +125,10 @@ impl Core {
             writes_refused: service.writes_refused().map(str::to_owned),
             auth_failed_count: metrics.auth_failed_count,
         }
+    }
+
+    fn handshakes(&self, which: impl Fn(&HandshakeCounts) -> &AtomicU64) -> u64 {
+        self.gate.as_ref().map_or(0, |gate| which(gate.counts()).load(Ordering::Relaxed))
     }
 
     fn sessions_view(&self) -> SessionsView {

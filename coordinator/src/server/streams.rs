@@ -148,6 +148,9 @@ async fn try_restore(core: &Rc<RefCell<Core>>, stream: mpsc::Receiver<StreamItem
 
     let mut core = core.borrow_mut();
     let now = core.now();
+    if let Some(log) = &core.log {
+        log.restart_after(zxid.0);
+    }
     core.last_proposed = zxid;
     core.service.replace_tree(tree, now);
     core.service.go_on();

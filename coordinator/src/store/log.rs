@@ -39,8 +39,6 @@ pub struct LogOptions {
     /// Whether a batch is acknowledged only after it was synced. Without this a crash of the machine loses writes that
     /// clients were told are safe.
     pub sync: bool,
-    /// A sync that takes longer is worth a warning.
-    pub sync_warning: Duration,
     /// Where the segments' salts come from. Clients must not be able to guess it.
     pub salt_seed: u64,
 }
@@ -52,7 +50,6 @@ impl Default for LogOptions {
             segment_bytes_max: 256 << 20,
             growth_bytes_max: GROWTH_BYTES_MAX,
             sync: true,
-            sync_warning: Duration::from_secs(1),
             salt_seed: RandomState::new().hash_one("salt"),
         }
     }
@@ -151,6 +148,22 @@ impl Log {
         self.roll = true;
     }
 
+    /// Goes on after a snapshot at `zxid` that the log does not lead to, and that is durable: what was restored from
+    /// elsewhere. From then on nobody can replay the log from before to after it.
+    ///
+    /// # Panics
+    /// If anything was collected and not flushed, or the zxid is not later than the last.
+    pub fn restart_after(&mut self, zxid: u64) -> Result<(), StoreError> {
+        assert!(self.pending.is_empty(), "records that come before the snapshot must be flushed");
+        assert!(zxid > self.last.zxid, "zxid 0x{zxid:x} is not later than 0x{:x}", self.last.zxid);
+        self.sync_active()?;
+        self.active = None;
+        self.last = Link { zxid, crc: 0 };
+        self.pending_zxid = zxid;
+        self.note_position()?;
+        self.sync_position()
+    }
+
     /// Makes everything collected durable; `None` if that was nothing.
     ///
     /// After an error for which [`StoreError::is_full`] holds, nothing is lost and the call may be repeated. After any
@@ -187,10 +200,6 @@ impl Log {
         if self.options.sync {
             active.file.sync().map_err(|error| final_error(failed("sync", error)))?;
             sync_time = started.elapsed();
-            if sync_time > self.options.sync_warning {
-                let milliseconds = sync_time.as_millis();
-                tracing::warn!(milliseconds, "syncing the log took long; every write waits for it");
-            }
         }
 
         active.end = end;

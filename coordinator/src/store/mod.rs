@@ -24,7 +24,7 @@ mod tests;
 pub use disk::{Disk, DiskFile, RealDisk, is_full};
 pub use error::StoreError;
 pub use log::{Flushed, Log, LogOptions};
-pub use recovery::{Recovery, RecoveryReport};
+pub use recovery::{Recovery, RecoveryReport, prepare_for_snapshot};
 pub use retention::Retention;
 pub use snapshot::{SnapshotReader, SnapshotSummary, SnapshotWriter};
 pub use snapshotter::{SnapshotEvent, SnapshotHandle};

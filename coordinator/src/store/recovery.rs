@@ -52,6 +52,14 @@ pub struct Recovery {
     ended: bool,
 }
 
+/// Prepares a directory without a log for a snapshot from elsewhere, which is then accepted although no log leads to it. To
+/// be called before the snapshot is written.
+pub fn prepare_for_snapshot(log_disk: &Arc<dyn Disk>) -> Result<(), StoreError> {
+    let mut recovery = Recovery::open(Arc::clone(log_disk), Arc::clone(log_disk), LogOptions::default())?;
+    while recovery.next_record()?.is_some() {}
+    recovery.finish().map(drop)
+}
+
 impl Recovery {
     /// Looks at both directories, which may be one.
     pub fn open(
@@ -230,6 +238,10 @@ impl Recovery {
             let successor = SegmentReader::open(self.disk.as_ref(), next)?;
             let continued = successor.header().before;
             if continued != link {
+                // What follows was built on a snapshot that is not there any more.
+                if let Some((_, error)) = self.bad_snapshot.take_if(|(zxid, _)| *zxid == continued.zxid) {
+                    return Err(error);
+                }
                 let what =
                     format!("{why}, but {} continues after zxid 0x{:x}", segment::name(next), continued.zxid);
                 return Err(reader.damaged(reader.offset(), what));

@@ -39,8 +39,10 @@ impl Retention {
 
         let segments = zxids(self.log_disk.as_ref(), segment::parse_name)?;
         // A segment ends before its successor begins; the last one, which is being written, has none.
-        let unneeded =
-            segments.windows(2).filter(|pair| pair[1] <= oldest.saturating_add(1)).map(|pair| segment::name(pair[0]));
+        let unneeded = segments
+            .windows(2)
+            .filter(|pair| pair[1] <= oldest.saturating_add(1))
+            .map(|pair| segment::name(pair[0]));
         removed.extend(remove(self.log_disk.as_ref(), unneeded)?);
         Ok(removed)
     }

@@ -67,6 +67,7 @@ struct Queue {
     records: VecDeque<(u64, Bytes)>,
     bytes: usize,
     roll: bool,
+    restart_after: Option<u64>,
     stop: bool,
     /// Whether the thread waits for `wake`: a signal costs a system call, so none is sent to a busy thread.
     waiting: bool,
@@ -120,6 +121,15 @@ impl LogHandle {
         self.shared.lock().roll = true;
     }
 
+    /// Goes on after a durable snapshot at `zxid` that the log does not lead to; see [`Log::restart_after`]. Everything
+    /// appended before must have been reported durable; what is appended afterwards follows the snapshot.
+    pub fn restart_after(&self, zxid: u64) {
+        let mut queue = self.shared.lock();
+        assert!(queue.records.is_empty(), "records that come before the snapshot must be durable");
+        queue.restart_after = Some(zxid);
+        self.shared.wake(&mut queue);
+    }
+
     /// Makes everything queued durable, reports it, and ends the thread.
     pub fn shutdown(mut self) -> Result<(), StoreError> {
         self.stop()
@@ -167,6 +177,8 @@ impl Queue {
 struct Work {
     records: VecDeque<(u64, Bytes)>,
     roll: bool,
+    /// To be done before the records.
+    restart_after: Option<u64>,
     stop: bool,
 }
 
@@ -179,6 +191,9 @@ fn run(
     let mut spare = VecDeque::new();
     loop {
         let mut work = next_work(shared, spare);
+        if let Some(zxid) = work.restart_after {
+            log.restart_after(zxid)?;
+        }
         if work.roll {
             log.roll();
         }
@@ -199,14 +214,19 @@ fn run(
 /// Waits for work. `spare` becomes the queue, to spare the allocation.
 fn next_work(shared: &Shared, spare: VecDeque<(u64, Bytes)>) -> Work {
     let mut queue = shared.lock();
-    while queue.records.is_empty() && !queue.stop {
+    while queue.records.is_empty() && queue.restart_after.is_none() && !queue.stop {
         queue.waiting = true;
         queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
     }
     queue.waiting = false;
     queue.bytes = 0;
     let records = std::mem::replace(&mut queue.records, spare);
-    Work { records, roll: std::mem::take(&mut queue.roll), stop: queue.stop }
+    Work {
+        records,
+        roll: std::mem::take(&mut queue.roll),
+        restart_after: queue.restart_after.take(),
+        stop: queue.stop,
+    }
 }
 
 enum Flush {

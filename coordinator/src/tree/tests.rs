@@ -1,4 +1,6 @@
-use super::command::{AclRecord, IdentityRecord};
+use client::wire::zk::{ErrorCode, EventType, Stat};
+
+use super::command::{AclRecord, Command, CreateOp, IdentityRecord, LifetimeRecord, Op, Rules};
 use super::snapshot::Loader;
 use super::*;
 

@@ -1,0 +1,148 @@
+//! From a data directory to a core that can serve.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::Read;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use client::wire::zk::Zxid;
+use hashbrown::HashMap;
+use tokio::sync::Notify;
+
+use super::core::{Core, Mailbox, SnapshotSchedule, now};
+use crate::config::Config;
+use crate::limits;
+use crate::logging::Complaints;
+use crate::request::{Service, Settings};
+use crate::store::{Disk, LogHandle, LogOptions, RealDisk, Recovery, Retention, SnapshotHandle};
+use crate::tree::Tree;
+use crate::tree::snapshot::Loader;
+
+/// Opens the data directory and rebuilds the tree.
+pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyhow::Result<Rc<RefCell<Core>>> {
+    let storage = &config.storage;
+    let data_disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&storage.data_dir)?);
+    let log_disk: Arc<dyn Disk> = match storage.log_dir == storage.data_dir {
+        true => Arc::clone(&data_disk),
+        false => Arc::new(RealDisk::open(&storage.log_dir)?),
+    };
+    let options = LogOptions {
+        segment_bytes_max: storage.segment_bytes_max.unwrap_or(LogOptions::default().segment_bytes_max),
+        growth_bytes_max: storage.preallocate_bytes,
+        sync: storage.force_sync,
+        ..LogOptions::default()
+    };
+    let seed = random_seed()?;
+    let hash_seed = u64::from_le_bytes(*seed.first_chunk().expect("a seed has 32 bytes"));
+    let mut recovery = Recovery::open(Arc::clone(&log_disk), Arc::clone(&data_disk), options)?;
+    let tree = rebuild(&mut recovery, hash_seed)?;
+    let (log, report) = recovery.finish()?;
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(bytes) = report.torn_bytes {
+        tracing::warn!(
+            bytes,
+            "a crash left an unfinished batch at the end of the log; nobody was told it was done"
+        );
+    }
+    tracing::info!(
+        zxid = %tree.zxid(),
+        znodes = tree.node_count(),
+        sessions = tree.sessions().count(),
+        snapshot = report.snapshot_zxid.map(|zxid| Zxid(zxid).to_string()),
+        records = report.records,
+        milliseconds = started.elapsed().as_millis() as u64,
+        "data read"
+    );
+
+    let mailbox = Arc::new(Mailbox::default());
+    let to_core = Arc::clone(&mailbox);
+    let log = LogHandle::spawn(log, move |event| Mailbox::put(&to_core.log, &to_core.log_wake, event))?;
+    let to_core = Arc::clone(&mailbox);
+    let retention = storage
+        .retain_snapshots
+        .map(|count| Retention::new(log_disk, Arc::clone(&data_disk), count as usize));
+    let snapshots = SnapshotHandle::spawn(data_disk, retention, move |event| {
+        Mailbox::put(&to_core.snapshots, &to_core.snapshot_wake, event);
+    })?;
+
+    let settings = Settings {
+        server_id: config.server_id,
+        session: config.session.clone(),
+        limits: config.limits.clone(),
+        tree: config.tree.clone(),
+        auth: config.auth.clone(),
+        reconfig_enabled: config.reconfig_enabled,
+    };
+    let last_proposed = tree.zxid();
+    Ok(Rc::new(RefCell::new(Core {
+        service: Service::new(settings, tree, seed, now(started)),
+        log: Some(log),
+        snapshots,
+        in_flight: VecDeque::new(),
+        handed_over: 0,
+        last_proposed,
+        wakes: HashMap::default(),
+        next_connection: 1,
+        started,
+        schedule: SnapshotSchedule {
+            commands: storage.snap_count,
+            bytes: storage.snap_size_limit_bytes.unwrap_or(u64::MAX),
+            commands_since: report.records,
+            bytes_since: 0,
+            failed_at: None,
+        },
+        snapshot_wake: Rc::new(Notify::new()),
+        mailbox,
+        memory_bytes_max: config.limits.memory_bytes_max,
+        sync_warning: storage.sync_warning,
+        last_snapshot: None,
+        snapshot_began: None,
+        complaints: Complaints::new(limits::COMPLAINTS_PER_SECOND_MAX),
+        slow_operation: config.limits.slow_operation,
+        streaming: false,
+        gate: None,
+        rotated: Instant::now(),
+        audit: None,
+        fatal: None,
+        stop,
+    })))
+}
+
+/// The newest snapshot, and every command after it executed again.
+fn rebuild(recovery: &mut Recovery, hash_seed: u64) -> anyhow::Result<Tree> {
+    let mut tree = match recovery.snapshot() {
+        None => Tree::new(hash_seed),
+        Some(snapshot) => {
+            let zxid = Zxid(snapshot.zxid());
+            let mut loader = Loader::new(hash_seed);
+            while let Some(chunk) = snapshot.next_chunk()? {
+                loader.chunk(&chunk).with_context(|| format!("the snapshot at {zxid} cannot be used"))?;
+            }
+            let tree = loader.finish().with_context(|| format!("the snapshot at {zxid} cannot be used"))?;
+            if tree.zxid() != zxid {
+                bail!("the snapshot at {zxid} holds the state at {}", tree.zxid());
+            }
+            tree
+        }
+    };
+    let mut changes = Vec::new();
+    while let Some((zxid, bytes)) = recovery.next_record()? {
+        tree.execute(Zxid(zxid), &bytes, &mut changes)
+            .with_context(|| format!("cannot execute the command at {}", Zxid(zxid)))?;
+        changes.clear();
+    }
+    Ok(tree)
+}
+
+fn random_seed() -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut seed))
+        .context("cannot read random bytes from /dev/urandom")?;
+    Ok(seed)
+}
