@@ -68,16 +68,17 @@ impl Service {
 
     fn take_up_session(&mut self, id: ConnectionId, request: &ConnectRequest<'_>, timeout_ms: u32) {
         let session = request.session;
-        // The session has one connection: whoever was on it before is sent away first.
-        if let Some(before) = self.attached.remove(&session) {
-            self.clients.close(before);
-        }
         let alive = self.tree.sessions().contains(session) && !self.ending.contains(&session);
         if !alive || !is_session_password(self.tree.secret(), session, request.password) {
             let response = ConnectResponse::expired(self.clients.get(id).and_then(|c| c.read_only));
             self.clients.send(id, |out| response.write(out));
             self.clients.close(id);
             return;
+        }
+        // The session has one connection: whoever was on it before is sent away first. Not before the password is
+        // checked, or knowing a number would be enough to disconnect somebody.
+        if let Some(before) = self.attached.remove(&session) {
+            self.clients.close(before);
         }
         self.clients.metrics.connection_revalidate_count += 1;
         self.clock.set_timeout(session, timeout_ms);

@@ -36,6 +36,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// Between two steps of a snapshot's walk, clients come first.
 const WALK_PAUSE: Duration = Duration::from_millis(1);
 
+/// "File size limit exceeded", on every Linux but MIPS.
+const SIGXFSZ: i32 = 25;
+
 /// A planned stop waits this long for what is under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -213,6 +216,8 @@ async fn answer_questions(core: Rc<RefCell<Core>>, mut questions: tokio::sync::m
 
 async fn asked_to_stop(stop: &Notify) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
+    // A file size limit is a full disk, not a reason to die: with a handler in place, the write fails instead.
+    let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
