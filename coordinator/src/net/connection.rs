@@ -150,6 +150,17 @@ impl Connection {
         }
     }
 
+    /// Counts why it ended.
+    pub fn count(&self, ended: &Ended) {
+        let mut core = self.core.borrow_mut();
+        let metrics = core.service_mut().metrics_mut();
+        match ended {
+            Ended::Silent(_) => metrics.sessionless_connections_expired += 1,
+            Ended::FrameSize(..) => metrics.connection_drop_count += 1,
+            Ended::ByClient | Ended::ByServer | Ended::FourLetterWord | Ended::Io(_) => {}
+        }
+    }
+
     /// Handles what a TLS handshake left decrypted; the socket will not announce it again.
     fn read_ahead(&mut self) -> Result<(), Ended> {
         if self.transport.tls.is_some() { self.read() } else { Ok(()) }

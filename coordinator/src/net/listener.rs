@@ -168,6 +168,7 @@ impl Doorkeeper {
         tokio::task::spawn_local(async move {
             let _place = place;
             let ended = connection.serve().await;
+            connection.count(&ended);
             tracing::debug!(%peer, %ended, "connection ended");
         });
     }

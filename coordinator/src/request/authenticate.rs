@@ -82,6 +82,14 @@ impl Service {
             }),
             _ => false,
         };
+        if scheme == "ensemble" {
+            let metrics = &mut self.clients.metrics;
+            match (&auth.ensemble_names, accepted) {
+                (None, _) => metrics.ensemble_auth_skip += 1,
+                (Some(_), true) => metrics.ensemble_auth_success += 1,
+                (Some(_), false) => metrics.ensemble_auth_fail += 1,
+            }
+        }
         if accepted {
             self.clients.reply(id, xid, 0, |_| {});
         } else {

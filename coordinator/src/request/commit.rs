@@ -175,7 +175,10 @@ impl Service {
         outcome: &Outcome<'_>,
         now: Now,
     ) -> Option<u64> {
-        let connection = self.clients.get_mut(id)?;
+        let Some(connection) = self.clients.get_mut(id) else {
+            self.clients.metrics.stale_replies += 1;
+            return None;
+        };
         let Some(Waiting::Write { serial: expected, xid, form, received_us, size }) =
             connection.waiting.pop_front()
         else {

@@ -30,7 +30,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::wire::codec::{DecodeError, Reader};
 use client::wire::zk::reply::XID_PING;
-use client::wire::zk::{ErrorCode, Identity, Request, RequestHeader, SessionId, Zxid};
+use client::wire::zk::{Create, ErrorCode, Identity, Request, RequestHeader, SessionId, Zxid};
 use hashbrown::HashMap;
 
 use self::auth::Randomness;
@@ -374,6 +374,11 @@ impl Service {
 
     /// Handles one whole frame, without its length.
     pub fn frame(&mut self, id: ConnectionId, frame: &[u8], now: Now) {
+        if self.is_too_large_now(frame.len()) {
+            self.clients.metrics.large_requests_rejected += 1;
+            self.clients.close(id);
+            return;
+        }
         self.clients.metrics.packets_received += 1;
         self.clients.metrics.bytes_received_count += frame.len() as u64 + 4;
         let Some(connection) = self.clients.get_mut(id) else { return };
@@ -383,6 +388,13 @@ impl Service {
             Phase::Open => self.request(id, frame, now),
             Phase::Opening | Phase::Leaving | Phase::Closing => {}
         }
+    }
+
+    /// Whether a large request comes while others already take what large requests may take together.
+    fn is_too_large_now(&self, size: usize) -> bool {
+        let limits = &self.settings.limits;
+        limits.large_request_threshold.is_some_and(|threshold| size > threshold)
+            && (self.outstanding_bytes + size) as u64 > limits.large_request_bytes_max
     }
 
     fn request(&mut self, id: ConnectionId, frame: &[u8], now: Now) {
@@ -497,6 +509,9 @@ impl Service {
             Ok(op) if self.refusal_to_grow(request).is_none() => op,
             _ => return self.answer_in_turn(id, frame, now),
         };
+        if let Request::Create(Create { path, .. }) | Request::SetData { path, .. } = request {
+            self.clients.metrics.write_per_namespace.record(path, frame.len() as u64);
+        }
         let session = self.clients.get(id).map(|connection| connection.session).unwrap_or_default();
         let serial = self.propose_for(id, session, op, now);
         let Some(connection) = self.clients.get_mut(id) else { return };

@@ -59,6 +59,7 @@ impl Service {
                     out.buffer(node.data());
                     node.stat().encode(out);
                 });
+                self.clients.metrics.read_per_namespace.record(path, node.data_size() as u64);
             }
             Request::GetChildren { path, watch } | Request::GetChildren2 { path, watch } => {
                 let node = self.readable(id, path)?;

@@ -49,6 +49,8 @@ pub(super) struct InFlight {
     pub(super) zxid: Zxid,
     pub(super) serial: u64,
     pub(super) bytes: Bytes,
+    /// When it was proposed, by [`Now::monotonic_us`].
+    pub(super) since_us: u64,
 }
 
 /// When the next snapshot is due.
@@ -135,10 +137,17 @@ impl Core {
 
     /// Carries out what the service wishes.
     pub fn pump(&mut self) {
-        for proposal in self.service.take_proposals() {
+        let proposals = self.service.take_proposals();
+        let since_us = if proposals.is_empty() { 0 } else { self.now().monotonic_us };
+        for proposal in proposals {
             self.last_proposed = self.last_proposed.next();
             let zxid = self.last_proposed;
-            self.in_flight.push_back(InFlight { zxid, serial: proposal.serial, bytes: proposal.bytes });
+            self.in_flight.push_back(InFlight {
+                zxid,
+                serial: proposal.serial,
+                bytes: proposal.bytes,
+                since_us,
+            });
         }
         self.hand_over();
         self.report_slow();
@@ -176,11 +185,17 @@ impl Core {
     /// Gives the log what it has room for; the rest when it has made some of it durable.
     pub(super) fn hand_over(&mut self) {
         let Some(log) = &self.log else { return };
+        let before = self.handed_over;
         while let Some(next) = self.in_flight.get(self.handed_over) {
             if log.append(next.zxid.0, next.bytes.clone()).is_err() {
                 break;
             }
             self.handed_over += 1;
+        }
+        let metrics = self.service.metrics_mut();
+        if self.handed_over > before {
+            metrics.sync_processor_request_queued += (self.handed_over - before) as u64;
+            metrics.sync_processor_queue_size.record_count(self.handed_over as u64);
         }
     }
 
@@ -191,6 +206,7 @@ impl Core {
                     self.schedule.bytes_since += flushed.bytes;
                     let metrics = self.service.metrics_mut();
                     metrics.fsynctime.record(flushed.sync_time);
+                    metrics.sync_process_time.record(flushed.sync_time);
                     metrics.sync_processor_batch_size.record_count(flushed.records as u64);
                     if flushed.sync_time >= self.sync_warning {
                         metrics.fsync_threshold_exceed_count += 1;
@@ -221,13 +237,17 @@ impl Core {
     pub(super) fn commit_until(&mut self, durable: Zxid) {
         let now = self.now();
         while self.in_flight.front().is_some_and(|next| next.zxid <= durable) {
-            let Some(InFlight { zxid, serial, bytes }) = self.in_flight.pop_front() else { break };
+            let Some(InFlight { zxid, serial, bytes, since_us }) = self.in_flight.pop_front() else { break };
             self.handed_over -= 1;
             self.schedule.commands_since += 1;
             if let Err(error) = self.service.committed(zxid, Some(serial), &bytes, now) {
                 self.fail(anyhow::Error::new(error).context(format!("cannot execute the command at {zxid}")));
                 return;
             }
+            let waited = Duration::from_micros(now.monotonic_us.saturating_sub(since_us));
+            let metrics = self.service.metrics_mut();
+            metrics.propagation_latency.record(waited);
+            metrics.sync_processor_queue_and_flush_time_ms.record(waited);
         }
     }
 

@@ -79,8 +79,11 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
         reconfig_enabled: config.reconfig_enabled,
     };
     let last_proposed = tree.zxid();
+    let mut service = Service::new(settings, tree, seed, now(started));
+    service.metrics_mut().dbinittime.record(started.elapsed());
+    service.metrics_mut().startup_txns_loaded.record_count(report.records);
     Ok(Rc::new(RefCell::new(Core {
-        service: Service::new(settings, tree, seed, now(started)),
+        service,
         log: Some(log),
         snapshots,
         in_flight: VecDeque::new(),
