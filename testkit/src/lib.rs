@@ -4,6 +4,7 @@ pub mod badinput;
 pub mod bench;
 pub mod golden;
 pub mod interop;
+pub mod model;
 pub mod process;
 pub mod raw;
 pub mod sim;
