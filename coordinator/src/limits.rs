@@ -34,7 +34,7 @@ pub const PATH_SEGMENTS_MAX: usize = 65_536;
 /// Bytes of a reply that is worth a warning in the log: clients refuse packets above their own limit.
 pub const REPLY_BYTES_LARGE: usize = FRAME_BYTES_DEFAULT;
 /// Bytes of the longest reply; a longer one is refused instead of built (a directory of 10 million children).
-pub const REPLY_BYTES_MAX: usize = 256 * MIB;
+pub const REPLY_BYTES_MAX: usize = 64 * MIB;
 
 // ---- Connections ----
 

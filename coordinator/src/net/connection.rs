@@ -275,12 +275,12 @@ impl Connection {
 
     async fn answer_word(&mut self, word: Word) -> Result<(), Ended> {
         let text = word.reply(&self.config, |query| self.core.borrow_mut().answer(query));
-        self.out = text.into_bytes();
-        self.written = 0;
-        while self.written < self.out.len() {
+        let text = text.into_bytes();
+        let mut written = 0;
+        while written < text.len() {
             self.transport.stream.writable().await?;
-            match self.transport.try_write(&self.out[self.written..]) {
-                Ok(count) => self.written += count,
+            match self.transport.try_write(&text[written..]) {
+                Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }
@@ -295,7 +295,9 @@ impl Connection {
         loop {
             if self.written == self.out.len() {
                 self.written = 0;
-                self.core.borrow_mut().service_mut().take_output(self.id, &mut self.out);
+                let mut core = self.core.borrow_mut();
+                core.service_mut().sent(self.out.len());
+                core.service_mut().take_output(self.id, &mut self.out);
                 if self.out.is_empty() {
                     return Ok(());
                 }
@@ -312,7 +314,9 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.transport.close();
-        self.core.borrow_mut().disconnect(self.id);
+        let mut core = self.core.borrow_mut();
+        core.service_mut().sent(self.out.len());
+        core.disconnect(self.id);
     }
 }
 

@@ -85,7 +85,9 @@ impl Clients {
         let size = self.send(id, write);
         self.metrics.watch_bytes += size as u64;
         if let Some(connection) = self.map.get_mut(&id)
-            && connection.out.len() > limits::UNSENT_BYTES_PER_CONNECTION_MAX
+            && (connection.out.len() > limits::UNSENT_BYTES_PER_CONNECTION_MAX
+                || (self.unsent_bytes > limits::UNSENT_BYTES_TOTAL_MAX
+                    && connection.out.len() > limits::UNSENT_BYTES_PER_CONNECTION_SLOW))
         {
             self.metrics.connection_drop_count += 1;
             self.unsent_bytes -= connection.out.len();

@@ -207,7 +207,9 @@ impl Service {
             Phase::Opening | Phase::Leaving | Phase::Closing => return false,
             Phase::New | Phase::Open => {}
         }
-        if connection.out.len() >= limits::UNSENT_BYTES_PER_CONNECTION_SLOW {
+        let crowded =
+            self.clients.unsent_bytes >= limits::UNSENT_BYTES_TOTAL_MAX && !connection.out.is_empty();
+        if crowded || connection.out.len() >= limits::UNSENT_BYTES_PER_CONNECTION_SLOW {
             return false;
         }
         connection.waiting.is_empty()
@@ -227,8 +229,12 @@ impl Service {
         if let Some(connection) = self.clients.get_mut(id) {
             connection.noted = false;
             std::mem::swap(&mut connection.out, out);
-            self.clients.unsent_bytes -= out.len();
         }
+    }
+
+    /// So many of the bytes taken are with the system, or lost with their connection.
+    pub fn sent(&mut self, bytes: usize) {
+        self.clients.unsent_bytes -= bytes;
     }
 
     /// Commands that want a place in the order, in the order in which they want it.

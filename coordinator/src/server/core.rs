@@ -244,6 +244,11 @@ impl Core {
                 self.fail(anyhow::Error::new(error).context(format!("cannot execute the command at {zxid}")));
                 return;
             }
+            if let Some(path) = self.service.tree_mut().take_over_quota()
+                && let Some(withheld) = self.complaints.admit(Instant::now())
+            {
+                tracing::warn!(%path, withheld, "the soft quota of this path is exceeded");
+            }
             let waited = Duration::from_micros(now.monotonic_us.saturating_sub(since_us));
             let metrics = self.service.metrics_mut();
             metrics.propagation_latency.record(waited);

@@ -44,9 +44,20 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the server until it is asked to stop, or cannot go on.
 pub fn run(config: Config) -> anyhow::Result<()> {
+    stop_at_panics();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     runtime.block_on(local.run_until(serve(config)))
+}
+
+/// A part of the server that failed leaves nobody with half a server: the process stops, and says why.
+fn stop_at_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        tracing::error!(%panic, "a part of the server failed; the process stops");
+        std::process::abort();
+    }));
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

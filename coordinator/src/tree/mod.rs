@@ -102,6 +102,7 @@ pub struct Tree {
     starts: BTreeMap<u8, u32>,
     /// Bytes of all paths and data.
     data_bytes: u64,
+    over_quota: Option<Box<str>>,
     undo: Option<Vec<Undo>>,
     walk: Option<Walk>,
     snapshots: u32,
@@ -145,6 +146,7 @@ impl Tree {
             secret: Vec::new(),
             starts: BTreeMap::new(),
             data_bytes: 0,
+            over_quota: None,
             undo: None,
             walk: None,
             snapshots: 0,
@@ -479,6 +481,17 @@ impl Tree {
         usage.count = usage.count.saturating_add(count);
         usage.bytes = usage.bytes.saturating_add(bytes);
         self.set_content(stats, Some(usage.format().as_bytes()), None);
+        if count > 0 || bytes > 0 {
+            let limits = self.lookup(&quota::limits_path(subject)).map(|id| self.node(id).data());
+            if limits.flatten().is_some_and(|limits| Track::parse(limits).is_passed_by(&usage)) {
+                self.over_quota = Some(subject.into());
+            }
+        }
+    }
+
+    /// The path whose soft quota was passed last, told once: soft quotas only warn.
+    pub fn take_over_quota(&mut self) -> Option<Box<str>> {
+        self.over_quota.take()
     }
 
     /// Counts what a path uses now and writes it into its stats node.

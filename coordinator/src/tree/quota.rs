@@ -118,6 +118,12 @@ impl Track {
         over(self.count_hard(), usage.count, count_more) || over(self.bytes_hard(), usage.bytes, bytes_more)
     }
 
+    /// Whether `usage` is above a soft limit.
+    pub fn is_passed_by(&self, usage: &Track) -> bool {
+        let over = |limit: i64, used: i64| limit > -1 && used > limit;
+        over(self.count, usage.count) || over(self.bytes, usage.bytes)
+    }
+
     /// The text of a quota node.
     pub fn format(&self) -> String {
         let mut text = format!("count={},bytes={}", self.count, self.bytes);
