@@ -2,6 +2,7 @@
 
 pub mod badinput;
 pub mod bench;
+pub mod check;
 pub mod golden;
 pub mod interop;
 pub mod model;

@@ -1,3 +1,5 @@
 //! The simulated outside world.
 
 pub mod disk;
+pub mod workload;
+pub mod world;

@@ -1,0 +1,3 @@
+//! Checkers: what must be true of everything a simulated world does.
+
+pub mod service;
