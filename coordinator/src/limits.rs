@@ -24,7 +24,7 @@ const MIB: usize = 1024 * KIB;
 /// `jute.maxbuffer`: bytes of the longest request frame, and of the longest packet a Java client reads by default.
 pub const FRAME_BYTES_DEFAULT: usize = 0xf_ffff;
 /// The most `jute.maxbuffer` may be set to: a write must fit a log record with room to spare.
-pub const FRAME_BYTES_CEILING: usize = 64 * MIB;
+pub const FRAME_BYTES_CEILING: usize = 16 * MIB;
 /// Bytes of a handshake frame: a password is 16 bytes, and nothing else in it varies.
 pub const CONNECT_FRAME_BYTES_MAX: usize = KIB;
 /// Operations in one multi. Kafka and Curator stay below a few thousand.
@@ -100,7 +100,7 @@ pub const LOG_BATCH_BYTES_MAX: usize = 4 * MIB;
 /// What a command adds around the request that caused it: session, identities, clock, encoding.
 pub const COMMAND_OVERHEAD_BYTES_MAX: usize = MIB + IDENTITIES_PER_CONNECTION_MAX * IDENTITY_BYTES_MAX;
 /// Bytes of one log record. Recovery refuses a longer one, so admission must too.
-pub const LOG_RECORD_BYTES_MAX: usize = 256 * MIB;
+pub const LOG_RECORD_BYTES_MAX: usize = crate::store::RECORD_BYTES_MAX;
 /// Nodes a snapshot walks before clients are served again.
 pub const SNAPSHOT_SLICE_NODES: usize = 1024;
 /// Bytes of one chunk on its way to the snapshot thread; a single larger node is a chunk of its own.

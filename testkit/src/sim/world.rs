@@ -334,7 +334,7 @@ impl World {
         let configuration = Configuration::draw(&mut stream(1));
         let disk = SimDisk::new();
         let server = Self::boot(&disk, &configuration, seed, planted, 0)
-            .and_then(|booted| Ok(booted.expect("an empty disk has no wrong snapshot")))
+            .map(|booted| booted.expect("an empty disk has no wrong snapshot"))
             .expect("an empty disk opens");
         let clients = (0..configuration.clients).map(|_| Client::default()).collect();
         World {
@@ -372,7 +372,6 @@ impl World {
             segment_bytes_max: configuration.segment_bytes_max,
             salt_seed: seed ^ now_ms,
             sync: planted != Some(Planted::NoSync),
-            sync_warning: Duration::from_secs(1000),
             ..LogOptions::default()
         };
         let shared: Arc<dyn Disk> = disk.as_disk();
