@@ -829,7 +829,10 @@ impl World {
         self.note("tick", String::new);
         self.pump(None)?;
         let served = self.server.served_ms;
-        match self.server.heard.iter().find(|(_, (_, latest))| *latest < served) {
+        let ending = &self.oracle.ending;
+        let overdue =
+            |(session, (_, latest)): &(&i64, &(u64, u64))| *latest < served && !ending.contains(session);
+        match self.server.heard.iter().find(overdue) {
             Some((session, _)) => violation("C10", format!("session {session:#x} does not expire")),
             None => Ok(()),
         }
