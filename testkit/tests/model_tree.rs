@@ -218,7 +218,7 @@ impl Both {
         let rules = Rules { skip_acl: step.skip_acl, enforce_quota: step.enforce_quota };
         // A session that ended comes back now and then.
         let op = match self.model.sessions.contains_key(&session) {
-            false if step.snapshot % 2 == 0 => Op::CreateSession { timeout_ms: 4000 },
+            false if step.snapshot.is_multiple_of(2) => Op::CreateSession { timeout_ms: 4000 },
             _ => op(step, &self.model),
         };
         self.run(&Command { session, time_ms, identities, rules, op });
