@@ -20,8 +20,11 @@ use crate::sim::disk::{Random, SimDisk};
 use crate::sim::workload;
 use crate::sim::world::Configuration;
 
-/// Every target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A name, and what takes the bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
     ("zk_frame", zk_frame),
     ("zk_connect", zk_connect),
     ("zk_request", zk_request),
