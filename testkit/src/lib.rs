@@ -3,6 +3,7 @@
 pub mod badinput;
 pub mod bench;
 pub mod check;
+pub mod fuzzing;
 pub mod golden;
 pub mod interop;
 pub mod model;

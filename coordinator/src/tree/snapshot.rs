@@ -322,6 +322,9 @@ impl Loader {
         if is_root != (parent == NodeId::NONE.0) || is_root != name.is_empty() {
             return Err(inconsistent(format!("slot {slot} has an impossible parent or name")));
         }
+        if is_root && Owner(owner) != Owner::NOBODY {
+            return Err(inconsistent("the root belongs to somebody"));
+        }
         // Slots come roughly in order; one far beyond all others would only make us reserve memory.
         if slot >= self.tree.arena.slots().saturating_add(1 << 24) {
             return Err(inconsistent(format!("slot {slot} is out of range")));
@@ -382,6 +385,9 @@ impl Loader {
             {
                 return Err(inconsistent(format!("{} outlived its session", tree.path(at))));
             }
+            if node.owner.is_ephemeral() && node.first_child != NodeId::NONE {
+                return Err(inconsistent(format!("{} is ephemeral and has children", tree.path(at))));
+            }
             tree.lifetimes.add(at, node);
             if node.name() == quota::LIMITS.as_bytes()
                 && let Some(subject) = quota::subject(&tree.path(node.parent))
@@ -409,6 +415,12 @@ impl Loader {
         }
         if reached != tree.arena.count() {
             return Err(inconsistent("some nodes cannot be reached from the root"));
+        }
+        // A list that no node has goes, as it would have with its last node.
+        let lists: Vec<AclId> = tree.acls.iter().map(|(id, _)| id).collect();
+        for id in lists {
+            tree.acls.retain(id);
+            tree.acls.release(id);
         }
         Ok(self.tree)
     }

@@ -439,3 +439,15 @@ fn damaged_chunks_are_refused() {
         }
     }
 }
+
+#[test]
+fn a_snapshot_whose_root_belongs_to_a_session_is_refused() {
+    let mut tree = Tree::new(1);
+    tree.arena.node_mut(NodeId::ROOT).owner = znode::Owner(5);
+    tree.begin_snapshot();
+    tree.advance_snapshot(u32::MAX);
+    let mut loader = Loader::new(2);
+    let refused =
+        std::iter::from_fn(|| tree.next_snapshot_chunk()).find_map(|chunk| loader.chunk(&chunk).err());
+    assert_eq!(refused.expect("refused").to_string(), "the root belongs to somebody");
+}

@@ -52,7 +52,7 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    fn draw(random: &mut Random) -> Configuration {
+    pub(crate) fn draw(random: &mut Random) -> Configuration {
         let mut rate = |most: u64| if random.below(3) == 0 { 0 } else { random.below(most) };
         let (cuts, crashes, freezes, full_disks, failing_syncs) =
             (rate(300), rate(120), rate(60), rate(60), rate(30));
@@ -76,7 +76,7 @@ impl Configuration {
         }
     }
 
-    fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         Settings {
             server_id: 1,
             session: SessionConfig {
