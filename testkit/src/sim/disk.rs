@@ -520,7 +520,8 @@ mod tests {
         file.sync().expect("the next one succeeds");
         assert_eq!(disk.content("a"), Some(vec![1; 100]), "still seen");
         // The later sync made the file's size durable; its bytes were lost before.
-        let images = (0..20).map(|seed| disk.after_power_cut(seed).content("a").expect("its name was synced"));
+        let images =
+            (0..20).map(|seed| disk.after_power_cut(seed).content("a").expect("its name was synced"));
         assert!(images.flatten().all(|byte| byte == 0));
     }
 
