@@ -366,8 +366,8 @@ fn is_bare_property(key: &str) -> bool {
     key == "jute.maxbuffer" || key.starts_with("znode.container.")
 }
 
-/// Our server's binary: `COORDINATOR_BIN` if set; otherwise the one beside the running test or tool, built now
-/// with the same profile so that it can never be older than the sources.
+/// Our server's binary: `COORDINATOR_BIN` if set; otherwise the one of the same profile as the running test or tool,
+/// built now unless it is newer than every source: it can never be older than they are.
 fn coordinator_binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("COORDINATOR_BIN") {
         let path = PathBuf::from(path);
@@ -381,6 +381,13 @@ fn coordinator_binary() -> Result<PathBuf> {
 
 fn build_coordinator() -> Result<PathBuf> {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    let path = target.join(if profile == "dev" { "debug" } else { profile }).join(binary_name("coordinator"));
+    // `cargo test --workspace` has built it already; a build of the one package would resolve features anew.
+    if is_newer_than_sources(&path) {
+        return Ok(path);
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     command_output(Command::new(cargo).current_dir(workspace()).args([
         "build",
@@ -391,11 +398,23 @@ fn build_coordinator() -> Result<PathBuf> {
         profile,
     ]))
     .context("building the coordinator")?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-    let path = target.join(if profile == "dev" { "debug" } else { profile }).join(binary_name("coordinator"));
     ensure!(path.is_file(), "{} was not built", path.display());
     Ok(path)
+}
+
+fn is_newer_than_sources(binary: &Path) -> bool {
+    let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let Some(built) = modified(binary) else { return false };
+    let mut open: Vec<PathBuf> =
+        ["Cargo.lock", "Cargo.toml", "client", "coordinator"].map(|name| workspace().join(name)).into();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(path.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()));
+        } else if modified(&path).is_none_or(|changed| changed >= built) {
+            return false;
+        }
+    }
+    true
 }
 
 fn binary_name(name: &str) -> String {
