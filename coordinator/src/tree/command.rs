@@ -4,8 +4,6 @@
 //! so that every replica that executes it computes the same result. Its serialized form is a file format
 //! (`docs/storage.md`): fields are added, never renamed, and what a value means never changes.
 
-use std::borrow::Cow;
-
 use client::wire::zk::Acl;
 use serde::{Deserialize, Serialize};
 
@@ -216,9 +214,6 @@ impl<'a> Command<'a> {
         }
     }
 }
-
-/// Owned text where a name was completed by the server, borrowed otherwise.
-pub type FinalPath<'a> = Cow<'a, str>;
 
 #[cfg(test)]
 mod tests {
