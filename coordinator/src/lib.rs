@@ -20,3 +20,4 @@ pub mod server;
 pub mod store;
 pub mod tree;
 pub mod view;
+pub mod zab;

@@ -47,43 +47,119 @@ pub enum Plan {
 pub enum Message {
     // ---- Election ----
     /// `vote` is missing where somebody has nobody to vote for. `complete` and `empty` speak of the sender's own history.
-    Notice { round: u64, vote: Option<Vote>, stance: Stance, complete: bool, empty: bool },
+    Notice {
+        round: u64,
+        vote: Option<Vote>,
+        stance: Stance,
+        complete: bool,
+        empty: bool,
+    },
 
     // ---- Learner to leader ----
-    /// Here I am, this far. `refused` is a plan that did not work: the leader must take another one.
-    Join { attempt: u64, accepted: u32, current: u32, last: u64, complete: bool, need_snapshot: bool },
+    /// Here I am, this far. `need_snapshot`: the plan before this did not work.
+    Join {
+        attempt: u64,
+        accepted: u32,
+        current: u32,
+        last: u64,
+        complete: bool,
+        need_snapshot: bool,
+    },
     /// The new epoch is accepted. `counts` is false when it had been accepted from somebody else before.
-    Accept { attempt: u64, current: u32, last: u64, counts: bool },
+    Accept {
+        attempt: u64,
+        current: u32,
+        last: u64,
+        counts: bool,
+    },
     /// The plan's first part is done; the learner's history ends here.
-    Ready { attempt: u64, last: u64 },
+    Ready {
+        attempt: u64,
+        last: u64,
+    },
     /// The next chunk the learner wants.
-    ChunkTaken { attempt: u64, zxid: u64, next: u32 },
+    ChunkTaken {
+        attempt: u64,
+        zxid: u64,
+        next: u32,
+    },
     /// The leader's history, and then the epoch, are on the learner's disk.
-    InStep { attempt: u64, epoch: u32 },
+    InStep {
+        attempt: u64,
+        epoch: u32,
+    },
     /// Everything up to `durable` is on the learner's disk; after it executed `executed`, its digest was `digest`.
-    Ack { attempt: u64, durable: u64, executed: u64, digest: u64 },
-    Pong { attempt: u64, round: u64 },
+    Ack {
+        attempt: u64,
+        durable: u64,
+        executed: u64,
+        digest: u64,
+    },
+    Pong {
+        attempt: u64,
+        round: u64,
+    },
 
     // ---- Leader to learner ----
     /// I lead, in this epoch.
-    Lead { attempt: u64, epoch: u32 },
-    Sync { attempt: u64, plan: Plan },
-    Chunk { attempt: u64, zxid: u64, index: u32, bytes: Blob, last: bool },
+    Lead {
+        attempt: u64,
+        epoch: u32,
+    },
+    Sync {
+        attempt: u64,
+        plan: Plan,
+    },
+    Chunk {
+        attempt: u64,
+        zxid: u64,
+        index: u32,
+        bytes: Blob,
+        last: bool,
+    },
     /// Entries that follow `prev`; everything up to `commit` is committed.
-    Append { attempt: u64, prev: u64, entries: Vec<Carried>, commit: u64 },
+    Append {
+        attempt: u64,
+        prev: u64,
+        entries: Vec<Carried>,
+        commit: u64,
+    },
     /// Make everything up to `last` durable, then this epoch your current one, then say that you are in step.
-    NewLeader { attempt: u64, epoch: u32, last: u64 },
+    NewLeader {
+        attempt: u64,
+        epoch: u32,
+        last: u64,
+    },
     /// A quorum is in step; serve.
-    UpToDate { attempt: u64, commit: u64 },
-    Ping { attempt: u64, round: u64, commit: u64 },
+    UpToDate {
+        attempt: u64,
+        commit: u64,
+    },
+    Ping {
+        attempt: u64,
+        round: u64,
+        commit: u64,
+    },
+    /// I know nothing of this attempt; begin anew.
+    Rejoin {
+        attempt: u64,
+    },
     /// I stop; follow this one.
-    Resign { successor: Vote },
+    Resign {
+        successor: Vote,
+    },
     /// What you executed up to here is not what I did.
-    Diverged { attempt: u64, zxid: u64 },
+    Diverged {
+        attempt: u64,
+        zxid: u64,
+    },
 
     // ---- Either way ----
     /// For the server at the other end.
-    Courier { attempt: u64, body: Blob },
+    Courier {
+        attempt: u64,
+        body: Blob,
+    },
 }
 
 /// Bytes that are bytes on the wire, not lists of numbers.
@@ -106,6 +182,12 @@ impl<'de> Deserialize<'de> for Blob {
 /// An entry on the wire: without names for its fields, because there are many of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried(u64, u8, u64, Blob);
+
+impl Carried {
+    pub fn zxid(&self) -> Zxid {
+        Zxid(self.0)
+    }
+}
 
 impl From<&Entry> for Carried {
     fn from(entry: &Entry) -> Carried {
