@@ -5,7 +5,9 @@
 //! ([`SnapshotHandle`]); a finished one lets old files go ([`Retention`]). `docs/storage.md` describes the files byte by
 //! byte and says what every kind of damage leads to.
 
+mod change;
 mod disk;
+mod epochs;
 mod error;
 mod log;
 mod position;
@@ -16,18 +18,21 @@ mod segment;
 mod snapshot;
 mod snapshotter;
 mod tail;
+mod transfer;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 pub use disk::{Disk, DiskFile, RealDisk, is_full};
+pub use epochs::Epochs;
 pub use error::StoreError;
 pub use log::{Flushed, Log, LogOptions};
 pub use recovery::{Recovery, RecoveryReport, prepare_for_snapshot};
 pub use retention::Retention;
-pub use snapshot::{SnapshotReader, SnapshotSummary, SnapshotWriter};
+pub use snapshot::{SnapshotId, SnapshotReader, SnapshotSummary, SnapshotWriter};
 pub use snapshotter::{SnapshotEvent, SnapshotHandle};
+pub use transfer::{PIECE_BYTES, SnapshotReceiver, SnapshotSource};
 pub use writer::{LogEvent, LogHandle, QueueFull};
 
 /// The longest command that the log takes, encoded.
