@@ -70,7 +70,8 @@ impl Service {
         changes.clear();
         self.changes = changes;
 
-        let serial = serial.filter(|serial| self.pending.front().is_some_and(|first| first.serial <= *serial));
+        let serial =
+            serial.filter(|serial| self.pending.front().is_some_and(|first| first.serial <= *serial));
         let connection = serial.and_then(|serial| {
             // Commits come in the order of proposals; what is passed over was refused.
             while self.pending.pop_front_if(|pending| pending.serial < serial).is_some() {}
@@ -187,10 +188,9 @@ impl Service {
             return None;
         };
         // At the head, unless a sync is before it.
-        let index = connection
-            .waiting
-            .iter()
-            .position(|waiting| matches!(waiting, Waiting::Write { serial: of, .. } if Some(*of) == serial))?;
+        let index = connection.waiting.iter().position(
+            |waiting| matches!(waiting, Waiting::Write { serial: of, .. } if Some(*of) == serial),
+        )?;
         let answered = Waiting::Answered { bytes: Vec::new() };
         let Waiting::Write { xid, form, received_us, size, .. } =
             std::mem::replace(&mut connection.waiting[index], answered)

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use client::wire::zk::{ConnectResponse, SessionId, Zxid};
 
 use super::connection::{Phase, Waiting};
-use super::courier::{self, Courier};
+use super::letter::{self, Letter};
 use super::session_clock::SessionClock;
 use super::{Now, Proposal, Rules, Service};
 use crate::tree::command::{Command, Op};
@@ -51,7 +51,7 @@ pub(super) struct Ties {
     pub(super) registered: bool,
     idle_since_us: u64,
     /// To a server, or to the leader.
-    couriers: BTreeMap<Option<u8>, Vec<Courier>>,
+    letters: BTreeMap<Option<u8>, Vec<Letter>>,
     /// As leader: which server a session is on.
     pub(super) owners: BTreeMap<SessionId, u8>,
     /// As follower: sessions that gave a sign of life.
@@ -152,21 +152,21 @@ impl Service {
         let touched = std::mem::take(&mut self.ties.touched);
         let sessions: Vec<i64> = touched.into_iter().map(|session| session.0).collect();
         for sessions in sessions.chunks(TOUCHES_MAX) {
-            self.send_courier(None, Courier::Touch { sessions: sessions.to_vec() });
+            self.send_letter(None, Letter::Touch { sessions: sessions.to_vec() });
         }
     }
 
-    pub(super) fn send_courier(&mut self, to: Option<u8>, courier: Courier) {
-        self.ties.couriers.entry(to).or_default().push(courier);
+    pub(super) fn send_letter(&mut self, to: Option<u8>, letter: Letter) {
+        self.ties.letters.entry(to).or_default().push(letter);
     }
 
     /// Messages for other servers; to the leader, where no server is named.
-    pub fn take_couriers(&mut self) -> Vec<(Option<u8>, Vec<u8>)> {
-        if self.ties.couriers.is_empty() {
+    pub fn take_letters(&mut self) -> Vec<(Option<u8>, Vec<u8>)> {
+        if self.ties.letters.is_empty() {
             return Vec::new();
         }
-        let couriers = std::mem::take(&mut self.ties.couriers);
-        couriers.into_iter().map(|(to, couriers)| (to, courier::encode(&couriers))).collect()
+        let letters = std::mem::take(&mut self.ties.letters);
+        letters.into_iter().map(|(to, letters)| (to, letter::encode(&letters))).collect()
     }
 
     /// The highest ticket that wants this server's leadership confirmed, see [`Service::confirmed`].
@@ -175,34 +175,34 @@ impl Service {
     }
 
     /// Another server's message has come.
-    pub fn courier(&mut self, from: u8, bytes: &[u8], now: Now) {
-        let Some(couriers) = courier::decode(bytes) else {
+    pub fn letter(&mut self, from: u8, bytes: &[u8], now: Now) {
+        let Some(letters) = letter::decode(bytes) else {
             tracing::warn!(server = from, "a message from another server cannot be read");
             return;
         };
-        for courier in couriers {
-            match (self.ties.duty, courier) {
-                (Duty::Leading, Courier::Forward { serial, command }) => {
+        for letter in letters {
+            match (self.ties.duty, letter) {
+                (Duty::Leading, Letter::Forward { serial, command }) => {
                     self.forwarded(from, serial, &command, now);
                 }
-                (Duty::Leading, Courier::Revalidate { serial, session, timeout_ms }) => {
+                (Duty::Leading, Letter::Revalidate { serial, session, timeout_ms }) => {
                     let session = SessionId(session);
                     let alive = self.is_alive(session);
                     if alive {
                         self.clock.set_timeout(session, timeout_ms);
                         self.ties.owners.insert(session, from);
                     }
-                    self.send_courier(Some(from), Courier::Revalidated { serial, alive });
+                    self.send_letter(Some(from), Letter::Revalidated { serial, alive });
                 }
-                (Duty::Leading, Courier::Touch { sessions }) => {
+                (Duty::Leading, Letter::Touch { sessions }) => {
                     sessions.into_iter().for_each(|session| self.clock.touch(SessionId(session)));
                 }
-                (Duty::Leading, Courier::Sync { serial }) => self.doubt(Some(from), serial),
-                (Duty::Following, Courier::Refused { serial }) => self.refused(serial),
-                (Duty::Following, Courier::Revalidated { serial, alive }) => {
+                (Duty::Leading, Letter::Sync { serial }) => self.doubt(Some(from), serial),
+                (Duty::Following, Letter::Refused { serial }) => self.refused(serial),
+                (Duty::Following, Letter::Revalidated { serial, alive }) => {
                     self.revalidated(serial, alive);
                 }
-                (Duty::Following, Courier::Synced { serial, zxid }) => {
+                (Duty::Following, Letter::Synced { serial, zxid }) => {
                     self.ties.synced.push_back((Zxid(zxid), serial));
                     self.answer_syncs(now);
                 }
@@ -216,7 +216,7 @@ impl Service {
     fn forwarded(&mut self, from: u8, serial: u64, bytes: &[u8], now: Now) {
         let Ok(mut command) = Command::decode(bytes) else {
             tracing::warn!(server = from, "another server forwards a command that cannot be read");
-            return self.send_courier(Some(from), Courier::Refused { serial });
+            return self.send_letter(Some(from), Letter::Refused { serial });
         };
         let session = SessionId(command.session);
         match command.op {
@@ -225,7 +225,7 @@ impl Service {
                 self.ties.owners.insert(session, from);
             }
             _ if *self.ties.owners.entry(session).or_insert(from) != from => {
-                return self.send_courier(Some(from), Courier::Refused { serial });
+                return self.send_letter(Some(from), Letter::Refused { serial });
             }
             Op::CloseSession => {
                 self.ending.insert(session);
@@ -233,10 +233,8 @@ impl Service {
             _ => self.clock.touch(session),
         }
         command.time_ms = now.wall_ms;
-        command.rules = Rules {
-            skip_acl: self.settings.auth.skip_acl,
-            enforce_quota: self.settings.tree.enforce_quota,
-        };
+        command.rules =
+            Rules { skip_acl: self.settings.auth.skip_acl, enforce_quota: self.settings.tree.enforce_quota };
         self.proposals.push(Proposal { origin: from, serial, bytes: command.encode().into() });
     }
 
@@ -273,7 +271,7 @@ impl Service {
             connection.phase = Phase::Opening;
         }
         self.ties.reattaching.insert(serial, (id, session));
-        self.send_courier(None, Courier::Revalidate { serial, session: session.0, timeout_ms });
+        self.send_letter(None, Letter::Revalidate { serial, session: session.0, timeout_ms });
     }
 
     fn revalidated(&mut self, serial: u64, alive: bool) {
@@ -302,7 +300,12 @@ impl Service {
         self.next_serial += 1;
         let Some(connection) = self.clients.get_mut(id) else { return };
         let received_us = now.monotonic_us;
-        connection.waiting.push_back(Waiting::Sync { serial, frame: frame.into(), received_us, ready: false });
+        connection.waiting.push_back(Waiting::Sync {
+            serial,
+            frame: frame.into(),
+            received_us,
+            ready: false,
+        });
         connection.waiting_bytes += frame.len();
         self.outstanding += 1;
         self.outstanding_bytes += frame.len();
@@ -311,11 +314,11 @@ impl Service {
             self.doubt(None, serial);
             return;
         }
-        let couriers = self.ties.couriers.entry(None).or_default();
-        match couriers.last_mut() {
+        let letters = self.ties.letters.entry(None).or_default();
+        match letters.last_mut() {
             // One question for many clients.
-            Some(Courier::Sync { serial: last }) => *last = serial,
-            _ => couriers.push(Courier::Sync { serial }),
+            Some(Letter::Sync { serial: last }) => *last = serial,
+            _ => letters.push(Letter::Sync { serial }),
         }
     }
 
@@ -332,7 +335,7 @@ impl Service {
         while let Some(doubt) = self.ties.doubts.pop_front_if(|doubt| doubt.ticket <= ticket) {
             let Doubt { server, serial, zxid, .. } = doubt;
             match server {
-                Some(_) => self.send_courier(server, Courier::Synced { serial, zxid: zxid.0 }),
+                Some(_) => self.send_letter(server, Letter::Synced { serial, zxid: zxid.0 }),
                 None => self.ties.synced.push_back((zxid, serial)),
             }
         }

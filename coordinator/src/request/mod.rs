@@ -14,9 +14,9 @@ mod clients;
 pub mod command;
 mod commit;
 pub mod connection;
-pub mod courier;
 mod duty;
 mod handshake;
+pub mod letter;
 mod read;
 mod reaper;
 mod reply;
@@ -40,10 +40,10 @@ pub use self::authenticate::Verdict;
 use self::clients::Clients;
 use self::commit::described;
 pub use self::commit::{Audited, SlowOperation};
-pub use self::duty::Duty;
 use self::connection::{Connection, Phase, Waiting};
-use self::courier::Courier;
+pub use self::duty::Duty;
 use self::duty::Ties;
+use self::letter::Letter;
 use self::session_clock::SessionClock;
 use crate::config::{AuthConfig, LimitsConfig, SessionConfig, TreeConfig};
 use crate::limits;
@@ -591,7 +591,7 @@ impl Service {
         self.pending.push_back(Pending { serial, connection });
         let bytes = command.encode();
         if self.ties.duty == Duty::Following {
-            self.send_courier(None, Courier::Forward { serial, command: bytes });
+            self.send_letter(None, Letter::Forward { serial, command: bytes });
         } else {
             let origin = self.settings.server_id;
             self.proposals.push(Proposal { origin, serial, bytes: bytes.into() });
