@@ -182,6 +182,12 @@ impl Leading {
         }
     }
 
+    /// An operator gave the ensemble of this one member another state.
+    pub(super) fn replaced(&mut self, common: &mut Common, out: &mut Vec<Effect>) -> Next {
+        self.turn_epoch(common, epoch_of(common.history.last()).max(self.epoch + 1), out);
+        Next::Stay
+    }
+
     fn go_on_turning(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
         let Some(turning) = &mut self.turning else { return };
         let last = common.history.last();
