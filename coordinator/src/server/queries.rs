@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Core;
+use crate::zab::Standing;
 use crate::audit::Audit;
 use crate::limits::LISTING_ENTRIES_MAX;
 use crate::net::four_letter::operation_code;
@@ -102,7 +103,12 @@ impl Core {
             }
         }
         ServerView {
-            mode: service.is_serving().then_some(Mode::Standalone),
+            mode: service.is_serving().then(|| match self.member.replica().standing() {
+                Standing::Leading { .. } if self.member.is_alone() => Mode::Standalone,
+                Standing::Leading { .. } => Mode::Leader,
+                Standing::Observing { .. } => Mode::Observer,
+                Standing::Following { .. } | Standing::Looking => Mode::Follower,
+            }),
             zxid: tree.zxid().0,
             // ZooKeeper keeps its root under two names and counts both.
             node_count: tree.node_count() as u64 + 1,
