@@ -4,4 +4,5 @@ pub mod admin;
 pub mod connection;
 pub mod four_letter;
 pub mod listener;
+pub mod peers;
 pub mod tls;
