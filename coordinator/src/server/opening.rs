@@ -94,7 +94,10 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
     service.metrics_mut().dbinittime.record(started.elapsed());
     service.metrics_mut().startup_txns_loaded.record_count(report.records);
     let replica_settings = match &config.ensemble {
-        None => zab::Settings::new(MemberId(config.server_id), Membership::of_voters([MemberId(config.server_id)])),
+        None => zab::Settings::new(
+            MemberId(config.server_id),
+            Membership::of_voters([MemberId(config.server_id)]),
+        ),
         Some(ensemble) => replica_settings(ensemble),
     };
     let store::Epochs { accepted, current, complete } = report.epochs;

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Core;
-use crate::zab::Standing;
 use crate::audit::Audit;
 use crate::limits::LISTING_ENTRIES_MAX;
 use crate::net::four_letter::operation_code;
@@ -15,6 +14,7 @@ use crate::view::{
     Answer, ConnectionView, DigestView, Expiring, LatencyView, Mode, Query, ServerView, SessionNumber,
     SessionsView, SnapshotView, WatchSummary,
 };
+use crate::zab::Standing;
 
 /// Which way of computing the running digest; grows when that changes.
 const DIGEST_VERSION: u32 = 1;
