@@ -6,6 +6,7 @@
 
 mod auditing;
 mod core;
+mod disk_work;
 mod opening;
 mod queries;
 mod streams;
@@ -27,11 +28,19 @@ use crate::config::Config;
 use crate::limits;
 use crate::net::admin;
 use crate::net::listener::{self, Doorkeeper, Kind};
+use crate::net::peers::{PeerSettings, Peers};
 use crate::net::tls::TlsGate;
 use crate::view::{Ask, Query};
+use crate::zab::{Input, MemberId, Standing};
 
 /// How often sessions, containers and nodes with a time to live are looked at.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How often a member looks at the clock for the ensemble's sake.
+const BEAT: Duration = Duration::from_millis(20);
+
+/// A leader that stops gives the others so long to take over.
+const HAND_OVER_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Between two steps of a snapshot's walk, clients come first.
 const WALK_PAUSE: Duration = Duration::from_millis(1);
@@ -81,12 +90,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = Rc::new(Notify::new());
     let core = open(&config, started, Rc::clone(&stop))?;
     let mailbox = Arc::clone(&core.borrow().mailbox);
+    let couriers = Arc::clone(&mailbox);
     let audit = Audit::open(config.audit.as_ref()).context("cannot open the audit log")?;
     let user = std::env::var("USER").unwrap_or_default();
     audit.record(&Record::server(&user, Operation::ServerStart, audit::Outcome::Success));
     if audit.enabled() {
         let mut core = core.borrow_mut();
-        core.service.keep_audit();
+        core.member.service.keep_audit();
         core.audit = Some(audit);
     }
     let (asks, questions) = tokio::sync::mpsc::channel(limits::QUERY_QUEUE_MAX);
@@ -98,14 +108,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tokio::task::spawn_local(snapshot_events(Rc::clone(&core), mailbox)),
         tokio::task::spawn_local(walk_snapshots(Rc::clone(&core))),
         tokio::task::spawn_local(ticks(Rc::clone(&core))),
+        tokio::task::spawn_local(turns(Rc::clone(&core))),
+        tokio::task::spawn_local(beats(Rc::clone(&core))),
+        tokio::task::spawn_local(disk_work::courier_events(Rc::clone(&core), couriers)),
     ];
-    {
-        let mut core = core.borrow_mut();
-        let now = core.now();
-        core.service.start(now);
-        core.pump();
-    }
-    while !core.borrow().service.is_serving() {
+    core.borrow_mut().peers = links(&config, &core)?;
+    core.borrow_mut().input(Input::Tick);
+    // A member answers at its client port while it looks for the others; a server alone is there at once.
+    while config.ensemble.is_none() && !core.borrow().member.service.is_serving() {
         tokio::task::yield_now().await;
         if core.borrow().fatal.is_some() {
             break;
@@ -176,6 +186,41 @@ async fn walk_snapshots(core: Rc<RefCell<Core>>) {
     }
 }
 
+/// Ends a turn when everything that was ready was handled.
+async fn turns(core: Rc<RefCell<Core>>) {
+    let wake = Rc::clone(&core.borrow().pump_wake);
+    loop {
+        wake.notified().await;
+        core.borrow_mut().pump();
+    }
+}
+
+/// Connects to the other members, if there are any.
+fn links(config: &Config, core: &Rc<RefCell<Core>>) -> anyhow::Result<Option<Peers>> {
+    let Some(ensemble) = &config.ensemble else { return Ok(None) };
+    let settings = PeerSettings::new(ensemble.links.clone(), false);
+    let to_core = Rc::downgrade(core);
+    let on_event = move |event| {
+        if let Some(core) = to_core.upgrade() {
+            core.borrow_mut().handle_peer_event(event);
+        }
+    };
+    Ok(Some(Peers::start(settings, MemberId(ensemble.my_id), &ensemble.membership.members, on_event)?))
+}
+
+/// Time passes for the ensemble: finer than for sessions, because a dead leader is to be missed quickly.
+async fn beats(core: Rc<RefCell<Core>>) {
+    if core.borrow().member.is_alone() {
+        return;
+    }
+    let mut interval = tokio::time::interval(BEAT);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        core.borrow_mut().input(Input::Tick);
+    }
+}
+
 async fn ticks(core: Rc<RefCell<Core>>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -186,7 +231,8 @@ async fn ticks(core: Rc<RefCell<Core>>) {
         let mut core = core.borrow_mut();
         let now = core.now();
         core.rotate_metrics();
-        core.service.tick(now);
+        core.input(Input::Tick);
+        core.member.service.tick(now);
         core.pump();
     }
 }
@@ -225,6 +271,23 @@ async fn answer_questions(core: Rc<RefCell<Core>>, mut questions: tokio::sync::m
     }
 }
 
+/// A leader leaves the lead to somebody else before it goes.
+async fn hand_over(core: &Rc<RefCell<Core>>) {
+    let leads = |core: &Core| matches!(core.member.replica().standing(), Standing::Leading { .. });
+    if core.borrow().member.is_alone() || !leads(&core.borrow()) {
+        return;
+    }
+    core.borrow_mut().input(Input::HandOver);
+    let deadline = Instant::now() + HAND_OVER_PATIENCE;
+    while leads(&core.borrow()) && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    match leads(&core.borrow()) {
+        true => tracing::warn!("nobody could take over the lead; the others elect a leader by themselves"),
+        false => tracing::info!("the lead was handed over"),
+    }
+}
+
 async fn asked_to_stop(stop: &Notify) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     // A file size limit is a full disk, not a reason to die: with a handler in place, the write fails instead.
@@ -241,17 +304,16 @@ async fn asked_to_stop(stop: &Notify) -> anyhow::Result<()> {
 
 /// A planned stop: what is under way is finished and answered, then the log is closed.
 async fn finish(core: &Rc<RefCell<Core>>) -> anyhow::Result<()> {
-    core.borrow_mut().service.stop();
+    core.borrow_mut().member.service.stop();
     let deadline = Instant::now() + STOP_PATIENCE;
-    while !core.borrow().in_flight.is_empty() && Instant::now() < deadline {
+    while !core.borrow().disk.is_idle() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    hand_over(core).await;
     // One more turn for the connections to send their replies.
     tokio::time::sleep(Duration::from_millis(10)).await;
-    let log = core.borrow_mut().log.take();
-    if let Some(log) = log {
-        log.shutdown().context("the log was not closed cleanly")?;
-    }
+    let log = core.borrow_mut().disk.take_log();
+    log.map_or(Ok(()), disk_work::close)?;
     tracing::info!("stopped");
     Ok(())
 }

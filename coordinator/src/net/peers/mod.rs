@@ -27,7 +27,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use self::door::{Arrival, Door};
@@ -36,20 +35,10 @@ use super::tls::TlsError;
 use crate::config::{LinkConfig, Member};
 use crate::limits;
 use crate::logging::Complaints;
+use crate::zab::MemberId;
 
 /// How long the other side may take nothing of what waits to be sent.
 const WRITE_STALL: Duration = Duration::from_secs(limits::PEER_WRITE_STALL_SECONDS_MAX);
-
-/// The number of a member: its `myid`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct MemberId(pub u8);
-
-impl fmt::Display for MemberId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// Looks up a host; called on a thread that may block.
 pub type Resolver = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;

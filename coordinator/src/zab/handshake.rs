@@ -1,0 +1,411 @@
+//! A new leader: agreeing on an epoch, then bringing everybody to one history.
+//!
+//! Discovery: a quorum says how far it is and which epochs it has promised; the leader picks a later one, keeps it, and
+//! has it promised. Whoever promises says again how far it is, and if that is further than the leader, the leader was the
+//! wrong choice. Synchronisation: each learner gets what it lacks, and loses what the leader does not have; when a quorum
+//! has all of the leader's history on disk, that history is committed.
+
+use bytes::Bytes;
+use client::wire::zk::Zxid;
+
+use super::broadcast::{Leading, Stage};
+use super::history::Place;
+use super::message::{Blob, Message, Plan, SnapshotRef};
+use super::replica::{Common, EPOCH_MAX, Next};
+use super::{Effect, MemberId, epoch_of};
+
+/// What a leader knows of one that joined.
+#[derive(Debug)]
+pub(super) struct Learner {
+    pub(super) attempt: u64,
+    pub(super) accepted: u32,
+    pub(super) current: u32,
+    pub(super) last: Zxid,
+    pub(super) complete: bool,
+    pub(super) empty: bool,
+    pub(super) need_snapshot: bool,
+    /// Whether it has promised the epoch, and whether that promise counts.
+    pub(super) promise: Option<bool>,
+    pub(super) sync: Sync,
+    /// The last entry sent.
+    pub(super) sent: Zxid,
+    /// Sent and not yet on its disk: the last zxid and the bytes of each message.
+    pub(super) flight: std::collections::VecDeque<(Zxid, usize)>,
+    pub(super) flight_bytes: usize,
+    /// The commit it was last told.
+    pub(super) told: Zxid,
+    pub(super) durable: Zxid,
+    /// The epoch it was told to make its own.
+    pub(super) ordered: Option<u32>,
+    /// The epoch it has on disk, with the history that belongs to it.
+    pub(super) in_step: Option<u32>,
+    pub(super) serving: bool,
+    pub(super) heard_us: u64,
+    pub(super) round: u64,
+    /// What it says it executed.
+    pub(super) claim: Option<(Zxid, u64)>,
+}
+
+/// How a learner gets the leader's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sync {
+    /// It has no plan yet.
+    None,
+    Truncating,
+    /// A snapshot is being opened for it.
+    Opening,
+    Snapshot(SnapshotRef),
+    /// It gets entries.
+    Streaming,
+}
+
+impl Leading {
+    pub(super) fn on_join(
+        &mut self,
+        common: &mut Common,
+        from: MemberId,
+        learner: Learner,
+        out: &mut Vec<Effect>,
+    ) -> Next {
+        if learner.accepted >= EPOCH_MAX {
+            return Next::Stay;
+        }
+        match self.learners.get(&from) {
+            Some(known) if known.attempt == learner.attempt => {
+                // It was not answered yet, or the answer is on its way.
+                let known = self.learners.get_mut(&from).expect("just found");
+                known.heard_us = learner.heard_us;
+                return Next::Stay;
+            }
+            Some(_) => drop(self.remove_learner(common, from, out)),
+            None => {}
+        }
+        let accepted = learner.accepted;
+        self.learners.insert(from, learner);
+        match self.stage {
+            Stage::Discovering => self.choose_epoch(common, out),
+            Stage::Choosing => {}
+            Stage::Accepting | Stage::Syncing
+                if accepted > self.epoch && common.membership.is_voter(from) =>
+            {
+                // It promised a later epoch to somebody who did not make it.
+                self.stage = Stage::Discovering;
+                self.choose_epoch(common, out);
+            }
+            Stage::Established if accepted > self.epoch && self.turning.is_none() => {
+                self.turn_epoch(common, accepted + 1, out);
+            }
+            Stage::Established if self.turning.is_some() => {}
+            _ => self.send_lead(from, out),
+        }
+        Next::Stay
+    }
+
+    fn send_lead(&self, to: MemberId, out: &mut Vec<Effect>) {
+        if let Some(learner) = self.learners.get(&to) {
+            out.push(Effect::Send(to, Message::Lead { attempt: learner.attempt, epoch: self.epoch }));
+        }
+    }
+
+    pub(super) fn send_lead_to_all(&self, out: &mut Vec<Effect>) {
+        for id in self.learners.keys().filter(|id| self.learners[id].promise.is_none()) {
+            self.send_lead(*id, out);
+        }
+    }
+
+    /// Picks the epoch when enough have joined.
+    pub(super) fn choose_epoch(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
+        let voice = |id: MemberId| {
+            if id == common.id {
+                return Some((common.epochs.complete, common.history.is_empty()));
+            }
+            self.learners.get(&id).map(|learner| (learner.complete, learner.empty))
+        };
+        if !common.is_enough(self.candidacy_complete, u64::MAX, voice) {
+            return;
+        }
+        let voters = self.learners.iter().filter(|(id, _)| common.membership.is_voter(**id));
+        let promised = voters.map(|(_, learner)| learner.accepted).max().unwrap_or(0);
+        let promised = promised.max(common.intended().accepted).max(epoch_of(common.history.last()));
+        self.epoch = promised + 1;
+        self.stage = Stage::Choosing;
+        self.learners.values_mut().for_each(|learner| learner.promise = None);
+        common.save_epochs(self.epoch, None, out);
+    }
+
+    pub(super) fn on_accept(
+        &mut self,
+        common: &mut Common,
+        from: MemberId,
+        (current, last, counts): (u32, Zxid, bool),
+        now: u64,
+        out: &mut Vec<Effect>,
+    ) -> Next {
+        let Some(learner) = self.learners.get_mut(&from) else { return Next::Stay };
+        if learner.promise.is_some() {
+            return Next::Stay;
+        }
+        learner.promise = Some(counts);
+        learner.current = current;
+        learner.last = last;
+        match self.stage {
+            Stage::Discovering | Stage::Choosing => Next::Stay,
+            Stage::Accepting => {
+                let own = (common.epochs.current, common.history.last());
+                if counts && learner.complete && (current, last) > own {
+                    return Next::Look(None);
+                }
+                self.begin_sync_if_enough(common, now, out)
+            }
+            Stage::Syncing | Stage::Established => {
+                self.begin_sync(common, from, out);
+                Next::Stay
+            }
+        }
+    }
+
+    /// Goes on to synchronisation when enough have promised.
+    pub(super) fn begin_sync_if_enough(
+        &mut self,
+        common: &mut Common,
+        now: u64,
+        out: &mut Vec<Effect>,
+    ) -> Next {
+        let voice = |id: MemberId| {
+            if id == common.id {
+                return Some((common.epochs.complete, common.history.is_empty()));
+            }
+            let learner = self.learners.get(&id).filter(|learner| learner.promise == Some(true));
+            learner.map(|learner| (learner.complete, learner.empty))
+        };
+        if !common.is_enough(self.candidacy_complete, u64::MAX, voice) {
+            return Next::Stay;
+        }
+        self.stage = Stage::Syncing;
+        self.base = common.history.last();
+        self.own_ordered = false;
+        let learners: Vec<MemberId> = self.learners.keys().copied().collect();
+        for id in learners {
+            if self.learners[&id].promise.is_some() {
+                self.begin_sync(common, id, out);
+            }
+        }
+        self.keep_own_epoch(common, out);
+        self.establish_if_enough(common, now, out);
+        Next::Stay
+    }
+
+    /// The leader's own part: its history is durable, then its epoch is.
+    pub(super) fn keep_own_epoch(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
+        let ready = matches!(self.stage, Stage::Syncing) && common.history.durable() >= self.base;
+        if ready && !self.own_ordered {
+            self.own_ordered = true;
+            common.save_epochs(self.epoch, Some(self.epoch), out);
+        }
+    }
+
+    /// Finds out what a learner lacks, and sends it or asks for it.
+    pub(super) fn begin_sync(&mut self, common: &mut Common, to: MemberId, out: &mut Vec<Effect>) {
+        let voter = common.membership.is_voter(to);
+        if !voter && self.stage != Stage::Established {
+            // Observers get what is committed, and nothing is yet.
+            return;
+        }
+        let Some(learner) = self.learners.get_mut(&to) else { return };
+        let attempt = learner.attempt;
+        let plan = if learner.need_snapshot { Place::Beyond } else { common.history.place(learner.last) };
+        match plan {
+            Place::Here => {
+                learner.sync = Sync::Streaming;
+                learner.sent = learner.last;
+                out.push(Effect::Send(to, Message::Sync { attempt, plan: Plan::Diff }));
+            }
+            Place::Fork(floor) => {
+                learner.sync = Sync::Truncating;
+                out.push(Effect::Send(to, Message::Sync { attempt, plan: Plan::Truncate { to: floor.0 } }));
+            }
+            Place::Beyond => {
+                learner.sync = Sync::Opening;
+                let at_least = common.history.before();
+                out.push(Effect::OpenSnapshot { learner: to, attempt, at_least });
+                self.pin(common);
+            }
+        }
+    }
+
+    /// What comes after the snapshots under way stays in memory.
+    pub(super) fn pin(&self, common: &mut Common) {
+        let snapshots = self.learners.values().filter_map(|learner| match learner.sync {
+            Sync::Opening => Some(common.history.before()),
+            Sync::Snapshot(snapshot) => Some(Zxid(snapshot.zxid)),
+            _ => None,
+        });
+        let oldest = snapshots.min();
+        common.history.pin(oldest);
+    }
+
+    pub(super) fn snapshot_opened(
+        &mut self,
+        common: &mut Common,
+        to: MemberId,
+        attempt: u64,
+        snapshot: Option<SnapshotRef>,
+        out: &mut Vec<Effect>,
+    ) {
+        let learner = self.learners.get_mut(&to).filter(|learner| learner.attempt == attempt);
+        let Some(learner) = learner.filter(|learner| learner.sync == Sync::Opening) else {
+            if snapshot.is_some()
+                && self.learners.get(&to).is_none_or(|learner| learner.sync != Sync::Opening)
+            {
+                out.push(Effect::CloseSnapshot { learner: to });
+            }
+            return;
+        };
+        match snapshot {
+            Some(snapshot) if Zxid(snapshot.zxid) >= common.history.before() => {
+                learner.sync = Sync::Snapshot(snapshot);
+                let plan = Plan::Snapshot { snapshot };
+                out.push(Effect::Send(to, Message::Sync { attempt, plan }));
+                self.pin(common);
+            }
+            // Too old already, or there is none.
+            _ => self.dismiss(common, to, out),
+        }
+    }
+
+    pub(super) fn on_want(&self, from: MemberId, snapshot: SnapshotRef, next: u64, out: &mut Vec<Effect>) {
+        let Some(learner) = self.learners.get(&from) else { return };
+        if learner.sync == Sync::Snapshot(snapshot) {
+            out.push(Effect::ReadPiece { learner: from, attempt: learner.attempt, index: next });
+        }
+    }
+
+    pub(super) fn piece_read(
+        &mut self,
+        common: &mut Common,
+        to: MemberId,
+        attempt: u64,
+        index: u64,
+        bytes: Option<Bytes>,
+        out: &mut Vec<Effect>,
+    ) -> Next {
+        let learner = self.learners.get(&to).filter(|learner| learner.attempt == attempt);
+        let Some(Sync::Snapshot(snapshot)) = learner.map(|learner| learner.sync) else { return Next::Stay };
+        match bytes {
+            Some(bytes) => {
+                let piece = Message::Piece { attempt, snapshot, index, bytes: Blob(bytes) };
+                out.push(Effect::Send(to, piece));
+            }
+            None => self.dismiss(common, to, out),
+        }
+        Next::Stay
+    }
+
+    /// A learner has cut its log, or taken a snapshot, and can go on from there.
+    pub(super) fn on_ready(
+        &mut self,
+        common: &mut Common,
+        from: MemberId,
+        last: Zxid,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(learner) = self.learners.get_mut(&from) else { return };
+        match learner.sync {
+            Sync::Truncating => {}
+            Sync::Snapshot(_) => out.push(Effect::CloseSnapshot { learner: from }),
+            _ => return,
+        }
+        learner.last = last;
+        learner.need_snapshot = false;
+        if common.history.place(last) == Place::Here {
+            learner.sync = Sync::Streaming;
+            learner.sent = last;
+            self.pin(common);
+        } else {
+            self.dismiss(common, from, out);
+        }
+    }
+
+    /// Lets a learner begin anew.
+    pub(super) fn dismiss(&mut self, common: &mut Common, id: MemberId, out: &mut Vec<Effect>) {
+        if let Some(learner) = self.remove_learner(common, id, out) {
+            out.push(Effect::Send(id, Message::Rejoin { attempt: learner.attempt }));
+        }
+    }
+
+    pub(super) fn remove_learner(
+        &mut self,
+        common: &mut Common,
+        id: MemberId,
+        out: &mut Vec<Effect>,
+    ) -> Option<Learner> {
+        let learner = self.learners.remove(&id)?;
+        if matches!(learner.sync, Sync::Snapshot(_)) {
+            out.push(Effect::CloseSnapshot { learner: id });
+        }
+        self.pin(common);
+        Some(learner)
+    }
+
+    pub(super) fn on_in_step(
+        &mut self,
+        common: &mut Common,
+        from: MemberId,
+        epoch: u32,
+        now: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(learner) = self.learners.get_mut(&from) else { return };
+        if learner.ordered != Some(epoch) {
+            return;
+        }
+        learner.in_step = Some(epoch);
+        if self.turning.is_some() {
+            self.turn_if_enough(common, out);
+        } else if self.stage == Stage::Established {
+            self.let_serve(common, from, out);
+            self.advance_commit(common, out);
+        } else {
+            self.establish_if_enough(common, now, out);
+        }
+    }
+
+    /// Tells a learner that is in step to serve.
+    pub(super) fn let_serve(&mut self, common: &Common, to: MemberId, out: &mut Vec<Effect>) {
+        let Some(learner) = self.learners.get_mut(&to) else { return };
+        if learner.in_step == Some(self.epoch) {
+            learner.serving = true;
+            learner.told = common.history.committed();
+            let (attempt, commit) = (learner.attempt, learner.told.0);
+            out.push(Effect::Send(to, Message::UpToDate { attempt, commit }));
+        }
+    }
+
+    /// The leader leads when a quorum, perhaps without itself, has its history and its epoch on disk.
+    pub(super) fn establish_if_enough(&mut self, common: &mut Common, now: u64, out: &mut Vec<Effect>) {
+        if self.stage != Stage::Syncing || !self.is_in_step_quorum(common) {
+            return;
+        }
+        self.stage = Stage::Established;
+        self.established_us = now;
+        common.history.commit(self.base);
+        common.deliver(out);
+        let learners: Vec<MemberId> = self.learners.keys().copied().collect();
+        for id in learners {
+            if self.learners[&id].in_step.is_some() {
+                self.let_serve(common, id, out);
+            } else if !common.membership.is_voter(id) && self.learners[&id].promise.is_some() {
+                self.begin_sync(common, id, out);
+            }
+        }
+    }
+
+    pub(super) fn is_in_step_quorum(&self, common: &Common) -> bool {
+        common.membership.is_quorum(|id| {
+            if id == common.id {
+                return self.own_in_step == Some(self.epoch);
+            }
+            self.learners.get(&id).is_some_and(|learner| learner.in_step == Some(self.epoch))
+        })
+    }
+}
