@@ -377,7 +377,11 @@ impl Leading {
                 return (self.own_in_step == Some(self.epoch)).then(|| common.history.durable());
             }
             let learner = self.learners.get(&id)?;
-            (learner.in_step == Some(self.epoch) || learner.in_step == self.turning.map(|next| next.epoch))
+            // Before a learner is in step, what it has on disk may be lost with the epoch that it has not yet.
+            let turned = |epoch| self.turning.is_some_and(|turning| turning.epoch == epoch);
+            learner
+                .in_step
+                .is_some_and(|epoch| epoch == self.epoch || turned(epoch))
                 .then_some(learner.durable)
         };
         let mut places: Vec<Zxid> = common.voters().filter_map(durable).collect();
