@@ -177,7 +177,11 @@ impl Core {
         match Membership::parse(text) {
             Ok(membership) => {
                 tracing::info!(members = text.replace('\n', " "), "the members have changed");
-                if let Some(peers) = &self.peers {
+                let own = self.member.replica().id();
+                // One that was removed keeps its links: it has to hand over, if it leads, and may be added again.
+                if let Some(peers) = &self.peers
+                    && membership.member(own.0).is_some()
+                {
                     peers.set_members(&membership.members);
                 }
             }
