@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn gaps_reach_to_both_ends() {
         let pulse = Pulse::default();
-        [50, 10, 20].map(|at| pulse.beat(at));
+        [50, 10, 20].into_iter().for_each(|at| pulse.beat(at));
         assert_eq!(pulse.longest_gap(0, 60), Duration::from_micros(30));
         assert_eq!(pulse.longest_gap(0, 200), Duration::from_micros(150));
         assert_eq!(pulse.longest_gap(60, 100), Duration::from_micros(40));
