@@ -1,0 +1,316 @@
+//! A process wakes up, handles what has come in, and carries out what its replica wants done.
+
+use client::wire::zk::Zxid;
+use coordinator::zab::message::Plan;
+use coordinator::zab::{Effect, Entry, Input, MemberId, Message, Standing};
+
+use super::World;
+use super::agenda::{At, Happening};
+use super::member::{Job, Outgoing};
+use super::state::{Snapshot, identity};
+use crate::check::service::{Violation, violation};
+use crate::check::zab::Applied;
+
+impl World {
+    pub(super) fn turn(&mut self, at: At) -> Result<(), Violation> {
+        let now_us = self.agenda.now_us();
+        let member = &mut self.members[at];
+        let (life, local_us) = (member.life, member.local_us(now_us));
+        let Some(process) = &mut member.process else { return Ok(()) };
+        if member.frozen_until_us > now_us {
+            self.agenda.at(member.frozen_until_us, Happening::Turn { at, life });
+            return Ok(());
+        }
+        process.turn_planned = false;
+        let count = process.inbox.len().min(self.configuration.turn_inputs as usize);
+        let mut effects = Vec::new();
+        for _ in 0..count {
+            let Some(process) = &mut self.members[at].process else { return Ok(()) };
+            let Some(input) = process.inbox.pop_front() else { break };
+            process.replica.step(local_us, input, &mut effects);
+            self.carry_out(at, local_us, &mut effects)?;
+        }
+        self.propose_requests(at, local_us)?;
+        let Some(process) = &mut self.members[at].process else { return Ok(()) };
+        process.replica.flush(local_us, &mut effects);
+        self.carry_out(at, local_us, &mut effects)?;
+        if let Some(process) = &self.members[at].process
+            && !process.inbox.is_empty()
+        {
+            self.plan_turn(at);
+        }
+        Ok(())
+    }
+
+    /// Does what the replica wants, and tells it what it executed. The process may die on the way.
+    pub(super) fn carry_out(
+        &mut self,
+        at: At,
+        local_us: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        while !effects.is_empty() {
+            for effect in effects.drain(..) {
+                match &mut self.members[at].crash_in {
+                    Some((0, power)) => {
+                        let power = *power;
+                        return self.crash(at, power);
+                    }
+                    Some((more, _)) => *more -= 1,
+                    None => {}
+                }
+                self.effect(at, effect)?;
+            }
+            let Some(process) = &mut self.members[at].process else { return Ok(()) };
+            if let Some((zxid, digest)) = process.executed.take() {
+                let input = Input::Executed { zxid, digest };
+                if self.configuration.executed_at_once {
+                    process.replica.step(local_us, input, effects);
+                } else {
+                    self.give(at, input);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn effect(&mut self, at: At, effect: Effect) -> Result<(), Violation> {
+        match effect {
+            Effect::Send(to, message) => self.send(at, to, message)?,
+            Effect::Append(entry) => self.ask_log(at, Job::Append(entry)),
+            Effect::SaveEpochs(epochs) => self.ask_log(at, Job::SaveEpochs(epochs)),
+            Effect::Truncate(zxid) => self.ask_log(at, Job::Truncate(zxid)),
+            Effect::WriteChunk { zxid, index, bytes, last } => {
+                self.ask_log(at, Job::WriteChunk { zxid, index, bytes, last });
+            }
+            Effect::OpenSnapshot { learner, attempt, at_least } => {
+                self.open_snapshot(at, learner, attempt, at_least);
+            }
+            Effect::ReadChunk { learner, attempt, index } => self.read_chunk(at, learner, attempt, index),
+            Effect::CloseSnapshot { learner } => {
+                if let Some(process) = &mut self.members[at].process {
+                    process.outgoing.remove(&learner);
+                }
+            }
+            Effect::Deliver(entry) => self.deliver(at, &entry)?,
+            Effect::Stand(standing) => self.stand(at, standing)?,
+            Effect::Confirmed { ticket } => self.confirmed(at, ticket)?,
+            Effect::Courier { from, body } => self.courier(at, from, &body),
+            Effect::Diverged { zxid } => {
+                return violation("C6", format!("{} is said to differ at {zxid}", self.members[at].id));
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, at: At, to: MemberId, message: Message) -> Result<(), Violation> {
+        self.check_promise(at, &message)?;
+        self.mark_message(at, &message);
+        let peer = self.at(to);
+        self.note(at, "send", peer as u64, || format!("to {to}: {message:?}"));
+        let message = match self.configuration.encoded {
+            false => message,
+            true => match Message::decode(&message.encode()) {
+                Ok(decoded) if decoded == message => decoded,
+                other => return violation("codec", format!("{message:?} was read as {other:?}")),
+            },
+        };
+        if self.network.send(&mut self.agenda, at, peer, message) {
+            self.cut(at, peer);
+        }
+        Ok(())
+    }
+
+    /// What a member says about its disk must be true at that time.
+    fn check_promise(&mut self, at: At, message: &Message) -> Result<(), Violation> {
+        let member = &self.members[at];
+        let (device, id) = (&member.device, member.id);
+        match *message {
+            Message::Ack { durable, .. } if Zxid(durable) > device.synced() => {
+                violation("C3", format!("{id} acknowledges {}, synced is {}", Zxid(durable), device.synced()))
+            }
+            Message::InStep { epoch, .. } if device.epochs().current < epoch => {
+                violation("C5", format!("{id} is in step with epoch {epoch}, on its disk is {:?}", device.epochs()))
+            }
+            Message::Lead { epoch, .. } if device.epochs().accepted < epoch => {
+                violation("C5", format!("{id} leads epoch {epoch}, on its disk is {:?}", device.epochs()))
+            }
+            Message::NewLeader { epoch, last, .. } => {
+                self.ledger.begins(epoch, Zxid(last));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn mark_message(&mut self, at: At, message: &Message) {
+        let name = match message {
+            Message::Sync { plan: Plan::Diff, .. } => "DIFF",
+            Message::Sync { plan: Plan::Truncate { .. }, .. } => "TRUNC",
+            Message::Sync { plan: Plan::Snapshot { .. }, .. } => "SNAP",
+            Message::Resign { .. } => "leadership handed over",
+            Message::Rejoin { .. } => "a learner was told to begin anew",
+            Message::ChunkTaken { attempt, next, .. } => {
+                let Some(process) = &mut self.members[at].process else { return };
+                if process.receiving.replace(*attempt) == Some(*attempt) || *next == 0 {
+                    return;
+                }
+                "SNAP resumed"
+            }
+            Message::Accept { counts: false, .. } => "an epoch was accepted twice",
+            _ => return,
+        };
+        self.trace.mark(name);
+    }
+
+    fn deliver(&mut self, at: At, entry: &Entry) -> Result<(), Violation> {
+        let Entry { zxid, origin, serial, bytes } = entry;
+        let member = &mut self.members[at];
+        let id = member.id;
+        let Some(process) = &mut member.process else { return Ok(()) };
+        process.state.execute(*zxid, identity(bytes));
+        process.executed = Some((*zxid, process.state.digest()));
+        let answers = *origin == id && process.pending.remove(serial);
+        let leads = process.leads();
+        if member.device.synced() < *zxid {
+            self.trace.mark(if leads {
+                "committed before the leader's own sync"
+            } else {
+                "executed before the own sync"
+            });
+        }
+        self.note(at, "deliver", zxid.0, || format!("{zxid} of {origin}/{serial}, answers: {answers}"));
+        self.show(at)?;
+        self.consider_snapshot(at);
+        Ok(())
+    }
+
+    /// What this member executed may have been seen by anybody.
+    fn show(&mut self, at: At) -> Result<(), Violation> {
+        let Some(process) = &self.members[at].process else { return Ok(()) };
+        let membership = &self.configuration.membership;
+        let is_safe = |applied: &Applied| {
+            membership.is_quorum(|voter| {
+                self.members.iter().any(|member| {
+                    member.id == voter && member.device.has(applied.zxid, applied.identity)
+                })
+            })
+        };
+        let mut known = process.known;
+        self.ledger.shown(self.members[at].id, process.state.applied(), &mut known, is_safe)?;
+        if let Some(process) = &mut self.members[at].process {
+            process.known = known;
+        }
+        Ok(())
+    }
+
+    fn stand(&mut self, at: At, standing: Standing) -> Result<(), Violation> {
+        let member = &mut self.members[at];
+        let (id, life) = (member.id, member.life);
+        let Some(process) = &mut member.process else { return Ok(()) };
+        let before = std::mem::replace(&mut process.standing, standing);
+        let number = match standing {
+            Standing::Looking => 0,
+            Standing::Following { epoch, .. } | Standing::Observing { epoch, .. } => u64::from(epoch),
+            Standing::Leading { epoch } => u64::from(epoch) << 32,
+        };
+        self.note(at, "stand", number, || format!("{standing:?}"));
+        match (before, standing) {
+            (_, Standing::Looking) => {
+                let Some(process) = &mut self.members[at].process else { return Ok(()) };
+                process.tickets.clear();
+                process.pending.clear();
+                if let Standing::Leading { .. } = before {
+                    self.trace.mark("a leader was deposed");
+                }
+                return Ok(());
+            }
+            (Standing::Leading { .. }, Standing::Leading { .. }) => self.trace.mark("epoch rolled over"),
+            (_, Standing::Leading { .. }) if self.ledger.agreed_count() == 0 => {
+                self.trace.mark("empty members began");
+            }
+            _ => {}
+        }
+        self.show(at)?;
+        if let Standing::Leading { epoch } = standing {
+            let Some(process) = &self.members[at].process else { return Ok(()) };
+            self.ledger.leads(id, life, epoch, process.state.applied())?;
+            self.trace.mark("a leader was established");
+        }
+        Ok(())
+    }
+
+    /// The leader is sure that it led when it was asked: so it knows everything that was agreed on by then.
+    fn confirmed(&mut self, at: At, ticket: u64) -> Result<(), Violation> {
+        let id = self.members[at].id;
+        let Some(process) = &mut self.members[at].process else { return Ok(()) };
+        if ticket >= process.next_ticket {
+            return violation("C8", format!("{id}: ticket {ticket} was never given"));
+        }
+        while let Some((asked, agreed)) = process.tickets.front().copied()
+            && asked <= ticket
+        {
+            process.tickets.pop_front();
+            if process.known < agreed {
+                let known = process.known;
+                return violation(
+                    "C8",
+                    format!("{id} confirms ticket {asked}, has {known} of {agreed} entries that were agreed on"),
+                );
+            }
+            self.trace.mark("leadership confirmed");
+        }
+        self.note(at, "confirmed", ticket, || ticket.to_string());
+        Ok(())
+    }
+
+    fn open_snapshot(&mut self, at: At, learner: MemberId, attempt: u64, at_least: Zxid) {
+        let kept = self.configuration.snapshots_kept;
+        let member = &mut self.members[at];
+        let Some(process) = &mut member.process else { return };
+        let mut snapshot = member.device.snapshot_at_least(at_least);
+        if snapshot.is_none() && process.state.zxid() >= at_least {
+            let made = Snapshot::of(process.state.clone());
+            if member.device.synced() >= made.zxid() {
+                member.device.keep(made.clone(), kept);
+            }
+            snapshot = Some(made);
+        }
+        if self.bad_chunks > 0 && self.faults.one_in(8) {
+            self.bad_chunks -= 1;
+            snapshot = None;
+        }
+        let zxid = snapshot.as_ref().map(|snapshot| snapshot.zxid());
+        if let Some(snapshot) = snapshot {
+            process.outgoing.insert(learner, Outgoing { attempt, snapshot });
+        }
+        self.later(at, Input::SnapshotOpened { learner, attempt, zxid });
+    }
+
+    fn read_chunk(&mut self, at: At, learner: MemberId, attempt: u64, index: u32) {
+        let Some(process) = &mut self.members[at].process else { return };
+        let outgoing = process.outgoing.get(&learner).filter(|outgoing| outgoing.attempt == attempt);
+        let mut chunk =
+            outgoing.and_then(|outgoing| outgoing.snapshot.chunk(index, self.configuration.chunks));
+        if self.bad_chunks > 0 {
+            self.bad_chunks -= 1;
+            chunk = match chunk {
+                Some((bytes, last)) if self.faults.coin() => {
+                    let mut bytes = bytes.to_vec();
+                    if let Some(byte) = bytes.last_mut() {
+                        *byte ^= 1;
+                    }
+                    Some((bytes.into(), last))
+                }
+                _ => None,
+            };
+        }
+        self.later(at, Input::ChunkRead { learner, attempt, index, chunk });
+    }
+
+    fn later(&mut self, at: At, input: Input) {
+        let us = self.disks.between(100, 30_000);
+        let life = self.members[at].life;
+        self.agenda.after(us, Happening::Later { at, life, input: Box::new(input) });
+    }
+}
