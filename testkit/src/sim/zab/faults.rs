@@ -182,7 +182,7 @@ impl World {
                 // Most connections are found dead while it lasts; some outlive it.
                 if random.below(4) > 0 {
                     for (from, to) in &partition.0 {
-                        let slow = || random.clone().between(100_000, 3_000_000);
+                        let mut slow = || random.between(100_000, 3_000_000);
                         let notice_us = (slow(), slow());
                         self.network.cut(&mut self.agenda, *from, *to, Break { notice_us });
                     }
@@ -231,15 +231,16 @@ impl World {
         Ok(())
     }
 
-    /// A disk may be lost as long as all others know everything: then what was agreed on is in every quorum of them.
+    /// A disk may be lost as long as all others know everything, and it was not enough on its own: then somebody else
+    /// in every quorum has what was agreed on.
     fn may_wipe(&self, at: At) -> bool {
-        let is_whole = |(other, member): (At, &super::member::Member)| {
-            other == at
-                || !self.configuration.membership.is_voter(member.id)
-                || member.device.epochs().complete
-        };
+        let membership = &self.configuration.membership;
+        let id = self.members[at].id;
         self.members[at].device.epochs() != Epochs::default()
-            && self.members.iter().enumerate().all(is_whole)
+            && !membership.is_quorum(|voter| voter == id)
+            && self.members.iter().all(|member| {
+                member.id == id || !membership.is_voter(member.id) || member.device.epochs().complete
+            })
     }
 
     /// A connection breaks, and its ends learn of it at once or late.
