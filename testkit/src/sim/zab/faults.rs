@@ -6,7 +6,6 @@ use coordinator::zab::Epochs;
 
 use super::World;
 use super::agenda::{At, Happening};
-use super::device::Device;
 use super::network::Break;
 use crate::check::service::Violation;
 use crate::sim::random::Random;
@@ -220,7 +219,7 @@ impl World {
                 }
                 self.crash(at, true)?;
                 let member = &mut self.members[at];
-                member.device = Device::default();
+                member.lost = Some(std::mem::take(&mut member.device));
                 member.promised = Default::default();
                 self.note(at, "wipe", 0, String::new);
             }

@@ -86,6 +86,8 @@ impl Process {
 pub(super) struct Member {
     pub(super) id: MemberId,
     pub(super) device: Device,
+    /// What it was before it was lost with everything on it. Promises about it were kept as long as it lasted.
+    pub(super) lost: Option<Device>,
     pub(super) process: Option<Process>,
     /// Counts the starts.
     pub(super) life: u64,
@@ -105,6 +107,12 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// Whether an entry is, or was until the disk got lost, safe here.
+    pub(super) fn stored(&self, zxid: Zxid, identity: u64) -> bool {
+        self.device.has(zxid, identity)
+            || self.lost.as_ref().is_some_and(|lost| lost.has(zxid, identity))
+    }
+
     /// What this member's clock says.
     pub(super) fn local_us(&self, now_us: u64) -> u64 {
         let wrong = now_us as i64 * self.drift / 1_000_000;

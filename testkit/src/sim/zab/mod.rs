@@ -164,6 +164,7 @@ impl World {
                 device: snapshot.clone().map_or_else(Default::default, |(snapshot, epochs)| {
                     device::Device::with_snapshot(snapshot, epochs)
                 }),
+                lost: None,
                 process: None,
                 life: 0,
                 frozen_until_us: 0,

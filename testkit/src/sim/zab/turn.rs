@@ -191,9 +191,8 @@ impl World {
         let membership = &self.configuration.membership;
         let is_safe = |applied: &Applied| {
             membership.is_quorum(|voter| {
-                self.members.iter().any(|member| {
-                    member.id == voter && member.device.has(applied.zxid, applied.identity)
-                })
+                let mut members = self.members.iter();
+                members.any(|member| member.id == voter && member.stored(applied.zxid, applied.identity))
             })
         };
         let mut known = process.known;
