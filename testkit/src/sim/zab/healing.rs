@@ -37,6 +37,10 @@ impl World {
         self.bad_chunks = 0;
         for at in 0..self.members.len() {
             if core.contains(&at) {
+                // Whoever was asked to stop would have been gone by now.
+                if self.members[at].process.as_ref().is_some_and(|process| process.retiring) {
+                    self.crash(at, false)?;
+                }
                 let member = &mut self.members[at];
                 member.crash_in = None;
                 member.frozen_until_us = member.frozen_until_us.min(now_us);

@@ -46,6 +46,8 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) replica: Replica,
+    /// It was asked to stop.
+    pub(super) retiring: bool,
     pub(super) inbox: VecDeque<Input>,
     pub(super) turn_planned: bool,
     pub(super) state: State,

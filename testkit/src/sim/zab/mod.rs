@@ -358,6 +358,7 @@ impl World {
         let zxid = state.zxid();
         member.process = Some(Process {
             replica,
+            retiring: false,
             inbox: Default::default(),
             turn_planned: false,
             state,

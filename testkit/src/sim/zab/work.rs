@@ -116,9 +116,8 @@ impl World {
     /// A member is asked to stop: it lets somebody else lead, and is gone soon.
     pub(super) fn hand_over(&mut self, at: At) -> Result<(), Violation> {
         let member = &mut self.members[at];
-        if member.process.is_none() {
-            return Ok(());
-        }
+        let Some(process) = &mut member.process else { return Ok(()) };
+        process.retiring = true;
         if member.crash_in.is_none() {
             member.crash_in = Some((40 + self.faults.below(200), false));
         }
