@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use client::wire::codec::Reader;
 use client::wire::zk::{ConnectRequest, MultiResult, OpCode, Request, RequestHeader, SessionId, Zxid, perms};
 use coordinator::config::Sources;
-use coordinator::request::{Now, Service};
+use coordinator::request::{Duty, Now, Service};
 use coordinator::store::{LogOptions, Recovery, SnapshotWriter, StoreError};
 use coordinator::tree::Tree;
 use coordinator::tree::acl;
@@ -63,7 +63,7 @@ pub fn zk_frame(data: &[u8]) {
             service.committed(zxid, Some(proposal.serial), &proposal.bytes, now).expect("its own command");
         }
     };
-    service.start(now);
+    service.stand(Duty::Alone, now);
     commit(&mut service);
     service.connect(id, (IpAddr::V4(Ipv4Addr::LOCALHOST), 1), false, Vec::new(), now);
     let mut hello = Vec::new();

@@ -70,13 +70,20 @@ impl Service {
         changes.clear();
         self.changes = changes;
 
+        let serial =
+            serial.filter(|serial| self.pending.front().is_some_and(|first| first.serial <= *serial));
         let connection = serial.and_then(|serial| {
-            let pending = self.pending.pop_front().expect("commits come for what was proposed");
-            assert_eq!(pending.serial, serial, "commits come in the order of proposals");
-            pending.connection
+            // Commits come in the order of proposals; what is passed over was refused.
+            while self.pending.pop_front_if(|pending| pending.serial < serial).is_some() {}
+            self.pending.pop_front_if(|pending| pending.serial == serial)?.connection
         });
         match &outcome {
-            Outcome::Started => self.serving = true,
+            Outcome::Started if serial.is_some() => {
+                self.ties.registered = true;
+                self.serving = true;
+                self.go_on();
+            }
+            Outcome::Started => {}
             Outcome::SessionCreated => {
                 let session = SessionId(Command::decode(bytes)?.session);
                 self.session_created(session, connection, now);
@@ -106,6 +113,7 @@ impl Service {
                 }
             }
         }
+        self.answer_syncs(now);
         Ok(())
     }
 
@@ -179,16 +187,30 @@ impl Service {
             self.clients.metrics.stale_replies += 1;
             return None;
         };
-        let Some(Waiting::Write { serial: expected, xid, form, received_us, size }) =
-            connection.waiting.pop_front()
+        // At the head, unless a sync is before it.
+        let index = connection.waiting.iter().position(
+            |waiting| matches!(waiting, Waiting::Write { serial: of, .. } if Some(*of) == serial),
+        )?;
+        let answered = Waiting::Answered { bytes: Vec::new() };
+        let Waiting::Write { xid, form, received_us, size, .. } =
+            std::mem::replace(&mut connection.waiting[index], answered)
         else {
-            unreachable!("a committed write is at the head of its connection's queue");
+            unreachable!("just found");
         };
-        assert_eq!(Some(expected), serial, "writes of a connection are committed in order");
         connection.waiting_bytes -= size;
-        self.outstanding -= 1;
         self.outstanding_bytes -= size;
-        self.reply_outcome(id, xid, zxid, &form, outcome);
+        if index == 0 {
+            connection.waiting.pop_front();
+            self.outstanding -= 1;
+            self.reply_outcome(id, xid, zxid, &form, outcome);
+        } else {
+            let sent_before = std::mem::take(&mut connection.out);
+            self.reply_outcome(id, xid, zxid, &form, outcome);
+            if let Some(connection) = self.clients.get_mut(id) {
+                let bytes = std::mem::replace(&mut connection.out, sent_before);
+                connection.waiting[index] = Waiting::Answered { bytes };
+            }
+        }
         let latency = now.monotonic_us.saturating_sub(received_us);
         self.clients.metrics.updatelatency.record(Duration::from_micros(latency));
         if let (Some(connection), ReplyForm::Single(op)) = (self.clients.get_mut(id), form) {
@@ -222,8 +244,20 @@ impl Service {
     /// Answers what waited behind a write, up to the next one.
     pub(super) fn answer_behind(&mut self, id: ConnectionId, now: Now) {
         while let Some(connection) = self.clients.get_mut(id) {
-            let Some(Waiting::Behind { .. }) = connection.waiting.front() else { break };
-            let Some(Waiting::Behind { frame, received_us }) = connection.waiting.pop_front() else { break };
+            let goes = |first: &mut Waiting| {
+                !matches!(first, Waiting::Write { .. } | Waiting::Sync { ready: false, .. })
+            };
+            let (frame, received_us) = match connection.waiting.pop_front_if(goes) {
+                Some(Waiting::Behind { frame, received_us } | Waiting::Sync { frame, received_us, .. }) => {
+                    (frame, received_us)
+                }
+                Some(Waiting::Answered { bytes }) => {
+                    connection.out.extend_from_slice(&bytes);
+                    self.outstanding -= 1;
+                    continue;
+                }
+                Some(Waiting::Write { .. }) | None => break,
+            };
             connection.waiting_bytes -= frame.len();
             self.outstanding -= 1;
             self.outstanding_bytes -= frame.len();

@@ -27,6 +27,10 @@ pub enum Phase {
 pub enum Waiting {
     /// A write on its way through the log.
     Write { serial: u64, xid: i32, form: ReplyForm, received_us: u64, size: usize },
+    /// The answer to a write, which may not overtake what is before it.
+    Answered { bytes: Vec<u8> },
+    /// Waits until this server has seen all that anybody was told before: the whole frame body.
+    Sync { serial: u64, frame: Box<[u8]>, received_us: u64, ready: bool },
     /// A request that came behind a write and may not overtake it: the whole frame body.
     Behind { frame: Box<[u8]>, received_us: u64 },
 }

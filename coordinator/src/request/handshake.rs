@@ -3,8 +3,8 @@
 use client::wire::zk::{ConnectRequest, ConnectResponse, SessionId, Zxid};
 
 use super::auth::{is_session_password, session_password};
-use super::connection::{Phase, Waiting};
-use super::{Now, Service};
+use super::connection::Phase;
+use super::{Duty, Now, Service};
 use crate::tree::Outcome;
 use crate::tree::command::Op;
 use crate::tree::watches::ConnectionId;
@@ -49,6 +49,7 @@ impl Service {
             return;
         }
         let session = self.new_session_id();
+        self.ties.owners.insert(session, self.settings.server_id);
         let connection = self.clients.get_mut(id).expect("the caller looked it up");
         connection.phase = Phase::Opening;
         connection.session = session;
@@ -68,20 +69,28 @@ impl Service {
 
     fn take_up_session(&mut self, id: ConnectionId, request: &ConnectRequest<'_>, timeout_ms: u32) {
         let session = request.session;
-        let alive = self.tree.sessions().contains(session) && !self.ending.contains(&session);
-        if !alive || !is_session_password(self.tree.secret(), session, request.password) {
-            let response = ConnectResponse::expired(self.clients.get(id).and_then(|c| c.read_only));
-            self.clients.send(id, |out| response.write(out));
-            self.clients.close(id);
-            return;
+        if !is_session_password(self.tree.secret(), session, request.password) {
+            return self.tell_expired(id);
         }
+        self.clients.metrics.connection_revalidate_count += 1;
+        if self.duty() == Duty::Following {
+            return self.revalidate(id, session, timeout_ms);
+        }
+        if !self.is_alive(session) {
+            return self.tell_expired(id);
+        }
+        self.clock.set_timeout(session, timeout_ms);
+        self.ties.owners.insert(session, self.settings.server_id);
+        self.replace_connection(id, session);
+    }
+
+    /// The session is on this connection from now on.
+    pub(super) fn replace_connection(&mut self, id: ConnectionId, session: SessionId) {
         // The session has one connection: whoever was on it before is sent away first. Not before the password is
         // checked, or knowing a number would be enough to disconnect somebody.
         if let Some(before) = self.attached.remove(&session) {
             self.clients.close(before);
         }
-        self.clients.metrics.connection_revalidate_count += 1;
-        self.clock.set_timeout(session, timeout_ms);
         self.attach(id, session);
     }
 
@@ -109,7 +118,9 @@ impl Service {
     ) {
         let timeout_ms = self.tree.sessions().get(session).map_or(0, |session| session.timeout_ms);
         // A client that left meanwhile has a session all the same, until it is silent for too long.
-        self.clock.add(session, timeout_ms);
+        if self.keeps_time() {
+            self.clock.add(session, timeout_ms);
+        }
         if let Some(id) = connection
             && self.clients.get(id).is_some_and(|connection| connection.phase == Phase::Opening)
         {
@@ -127,10 +138,8 @@ impl Service {
     ) {
         self.clock.remove(session);
         self.ending.remove(&session);
-        if let Some(id) = asked_by
-            && let Some(connection) = self.clients.get(id)
-            && matches!(connection.waiting.front(), Some(Waiting::Write { .. }))
-        {
+        self.ties.owners.remove(&session);
+        if let Some(id) = asked_by {
             self.answer_write(id, serial, zxid, &Outcome::SessionClosed, now);
         }
         if let Some(id) = self.attached.remove(&session) {

@@ -14,7 +14,9 @@ mod clients;
 pub mod command;
 mod commit;
 pub mod connection;
+mod duty;
 mod handshake;
+pub mod letter;
 mod read;
 mod reaper;
 mod reply;
@@ -39,6 +41,9 @@ use self::clients::Clients;
 use self::commit::described;
 pub use self::commit::{Audited, SlowOperation};
 use self::connection::{Connection, Phase, Waiting};
+pub use self::duty::Duty;
+use self::duty::Ties;
+use self::letter::Letter;
 use self::session_clock::SessionClock;
 use crate::config::{AuthConfig, LimitsConfig, SessionConfig, TreeConfig};
 use crate::limits;
@@ -77,7 +82,9 @@ pub struct Settings {
 /// A command that wants a place in the agreed order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
-    /// Given back with [`Service::committed`].
+    /// The server whose client asked.
+    pub origin: u8,
+    /// That server's number for it, given back with [`Service::committed`] there.
     pub serial: u64,
     pub bytes: Bytes,
 }
@@ -105,6 +112,7 @@ pub struct Service {
     proposals: Vec<Proposal>,
     next_serial: u64,
     next_session: u32,
+    ties: Ties,
     outstanding: usize,
     outstanding_bytes: usize,
     changes: Vec<Change>,
@@ -125,11 +133,9 @@ impl Service {
         let mut randomness = Randomness::new(seed);
         let hash_seed = u64::from_le_bytes(*randomness.draw().first_chunk().expect("32 bytes"));
         let tick_ms = settings.session.tick.as_millis() as u64;
-        let mut clock = SessionClock::new(tick_ms, now.monotonic_ms());
-        for (id, session) in tree.sessions().iter() {
-            // Whoever lived when the server stopped gets all of its time again.
-            clock.add(id, session.timeout_ms);
-        }
+        let clock = SessionClock::new(tick_ms, now.monotonic_ms());
+        // Numbers of an earlier life of this server may still be under way.
+        let next_serial = u64::from_le_bytes(*randomness.draw().first_chunk().expect("32 bytes")) >> 8;
         Service {
             settings,
             tree,
@@ -140,8 +146,9 @@ impl Service {
             ending: BTreeSet::new(),
             pending: VecDeque::new(),
             proposals: Vec::new(),
-            next_serial: 0,
+            next_serial,
             next_session: 0,
+            ties: Ties::default(),
             outstanding: 0,
             outstanding_bytes: 0,
             changes: Vec::new(),
@@ -159,7 +166,7 @@ impl Service {
     // ---- what the shell does with it ----
 
     /// Proposes that this server begins to serve; it does when that is committed.
-    pub fn start(&mut self, now: Now) {
+    fn start(&mut self, now: Now) {
         let secret = self.randomness.draw();
         let server = self.settings.server_id;
         self.propose(None, SessionId::NONE, &[], Op::Start { server, secret: &secret }, now);
@@ -189,7 +196,11 @@ impl Service {
         if let Some(connection) = self.clients.map.remove(&id) {
             self.outstanding -= connection.waiting.len();
             self.outstanding_bytes -= connection.waiting_bytes;
-            self.clients.unsent_bytes -= connection.out.len();
+            let answered = connection.waiting.iter().map(|waiting| match waiting {
+                Waiting::Answered { bytes } => bytes.len(),
+                _ => 0,
+            });
+            self.clients.unsent_bytes -= connection.out.len() + answered.sum::<usize>();
             if self.attached.get(&connection.session) == Some(&id) {
                 self.attached.remove(&connection.session);
             }
@@ -200,7 +211,7 @@ impl Service {
     pub fn may_read(&self, id: ConnectionId) -> bool {
         let Some(connection) = self.clients.get(id) else { return false };
         let limits = &self.settings.limits;
-        if self.stopping {
+        if self.stopping || (!self.serving && connection.phase != Phase::New) {
             return false;
         }
         match connection.phase {
@@ -277,6 +288,7 @@ impl Service {
     /// Another state takes the place of this one. Every client has to connect again, and sees what there is then.
     pub fn replace_tree(&mut self, tree: Tree, now: Now) {
         assert!(self.pending.is_empty(), "what was proposed belongs to the state before");
+        let keeps_time = self.keeps_time();
         let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
         for id in everybody {
             self.watches.forget(id);
@@ -290,7 +302,7 @@ impl Service {
         self.tree = tree;
         let tick_ms = self.settings.session.tick.as_millis() as u64;
         self.clock = SessionClock::new(tick_ms, now.monotonic_ms());
-        for (id, session) in self.tree.sessions().iter() {
+        for (id, session) in self.tree.sessions().iter().filter(|_| keeps_time) {
             self.clock.add(id, session.timeout_ms);
         }
     }
@@ -404,16 +416,18 @@ impl Service {
     }
 
     fn request(&mut self, id: ConnectionId, frame: &[u8], now: Now) {
-        let connection = self.clients.get_mut(id).expect("the caller looked it up");
+        let Some(connection) = self.clients.get_mut(id) else { return };
         let session = connection.session;
-        self.clock.touch(session);
+        self.touch(session);
         let mut reader = Reader::new(frame);
         let Ok(header) = RequestHeader::decode(&mut reader) else {
             self.clients.metrics.connection_drop_count += 1;
             self.clients.close(id);
             return;
         };
-        connection.counters.last_xid = header.xid;
+        if let Some(connection) = self.clients.get_mut(id) {
+            connection.counters.last_xid = header.xid;
+        }
         let request = Request::decode(header.op, &mut reader);
         match &request {
             Ok(Request::Ping) => {
@@ -438,6 +452,8 @@ impl Service {
         }
         match request {
             Ok(request) if command::is_write(&request) => self.write(id, header.xid, &request, frame, now),
+            // One server alone has nothing to catch up with: what was agreed before this is executed.
+            Ok(Request::Sync { .. }) if self.ties.duty != Duty::Alone => self.sync(id, frame, now),
             _ => self.answer_in_turn(id, frame, now),
         }
     }
@@ -519,6 +535,10 @@ impl Service {
             self.clients.metrics.write_per_namespace.record(path, frame.len() as u64);
         }
         let session = self.clients.get(id).map(|connection| connection.session).unwrap_or_default();
+        if self.has_moved(session) {
+            self.clients.close(id);
+            return;
+        }
         let serial = self.propose_for(id, session, op, now);
         let Some(connection) = self.clients.get_mut(id) else { return };
         if matches!(request, Request::CloseSession) {
@@ -569,7 +589,13 @@ impl Service {
         let serial = self.next_serial;
         self.next_serial += 1;
         self.pending.push_back(Pending { serial, connection });
-        self.proposals.push(Proposal { serial, bytes: command.encode().into() });
+        let bytes = command.encode();
+        if self.ties.duty == Duty::Following {
+            self.send_letter(None, Letter::Forward { serial, command: bytes });
+        } else {
+            let origin = self.settings.server_id;
+            self.proposals.push(Proposal { origin, serial, bytes: bytes.into() });
+        }
         serial
     }
 

@@ -102,7 +102,7 @@ impl Service {
                 }
                 self.clients.reply(id, xid, zxid, |out| out.strings(&paths));
             }
-            // One server alone has nothing to catch up with: what was agreed before this is executed.
+            // Its turn has come, so this server is far enough.
             Request::Sync { path } => self.clients.reply(id, xid, zxid, |out| out.string(path)),
             Request::MultiRead(ops) => self.multi_read(id, xid, ops)?,
             Request::AddWatch { path, mode } => {

@@ -14,6 +14,11 @@ const REAPING_MAX: usize = 500;
 impl Service {
     /// Ends sessions that were silent too long, and reaps what is due.
     pub fn tick(&mut self, now: Now) {
+        self.lose_patience(now);
+        self.report_touches();
+        if !self.keeps_time() {
+            return;
+        }
         for session in self.clock.advance(now.monotonic_ms()) {
             if self.ending.insert(session) {
                 self.clients.metrics.stale_sessions_expired += 1;

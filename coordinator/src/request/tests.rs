@@ -88,7 +88,7 @@ impl Shell {
         let now = Now { monotonic_us: 0, wall_ms: 1_000_000 };
         let service = Service::new(settings, Tree::new(1), [7; 32], now);
         let mut shell = Shell { service, queue: VecDeque::new(), zxid: 0, now };
-        shell.service.start(now);
+        shell.service.stand(Duty::Alone, now);
         shell.commit_all();
         shell
     }

@@ -217,6 +217,8 @@ impl Core {
                     }
                     self.commit_until(Zxid(flushed.zxid));
                 }
+                // A server that is alone asks for none of these.
+                LogEvent::EpochsSaved(_) | LogEvent::Truncated { .. } | LogEvent::Replaced { .. } => {}
                 LogEvent::Full(_) => self.service.set_disk_full(true),
                 LogEvent::Recovered => self.service.set_disk_full(false),
                 LogEvent::Failed(error) => {

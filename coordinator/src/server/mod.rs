@@ -28,6 +28,7 @@ use crate::limits;
 use crate::net::admin;
 use crate::net::listener::{self, Doorkeeper, Kind};
 use crate::net::tls::TlsGate;
+use crate::request::Duty;
 use crate::view::{Ask, Query};
 
 /// How often sessions, containers and nodes with a time to live are looked at.
@@ -102,7 +103,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     {
         let mut core = core.borrow_mut();
         let now = core.now();
-        core.service.start(now);
+        core.service.stand(Duty::Alone, now);
         core.pump();
     }
     while !core.borrow().service.is_serving() {

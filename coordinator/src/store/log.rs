@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::RECORD_BYTES_MAX;
 use super::disk::{Disk, DiskFile};
+use super::epochs::Epochs;
 use super::error::StoreError;
-use super::position::{Position, PositionFile};
+use super::position::{Change, Position, PositionFile};
 use super::record::{self, Salt};
-use super::segment::{self, Link, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::segment::{self, Link, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentReader};
+use super::{RECORD_BYTES_MAX, change, transfer};
 
 /// A new segment's size, and the least by which one grows.
 const GROWTH_BYTES_MIN: u64 = 64 << 10;
@@ -75,7 +76,9 @@ pub struct Flushed {
 #[derive(Debug)]
 pub struct Log {
     disk: Arc<dyn Disk>,
+    snapshot_disk: Arc<dyn Disk>,
     options: LogOptions,
+    epochs: Epochs,
     active: Option<Active>,
     last: Link,
     pending: Vec<(u64, Bytes)>,
@@ -105,15 +108,18 @@ const BUFFER_BYTES_KEPT: usize = 4 << 20;
 
 impl Log {
     pub(super) fn new(
-        disk: Arc<dyn Disk>,
+        (disk, snapshot_disk): (Arc<dyn Disk>, Arc<dyn Disk>),
         options: LogOptions,
+        epochs: Epochs,
         active: Option<Active>,
         last: Link,
         position: PositionFile,
     ) -> Log {
         Log {
             disk,
+            snapshot_disk,
             options,
+            epochs,
             active,
             last,
             pending: Vec::new(),
@@ -162,6 +168,89 @@ impl Log {
         self.pending_zxid = zxid;
         self.note_position()?;
         self.sync_position()
+    }
+
+    /// The epochs that were saved last.
+    pub fn epochs(&self) -> Epochs {
+        self.epochs
+    }
+
+    /// Makes the epochs durable, after every record before them.
+    ///
+    /// After an error for which [`StoreError::is_full`] holds, the ones before are still there and the call may be repeated.
+    /// After any other the log must not be used again.
+    ///
+    /// # Panics
+    /// If anything was collected and not flushed, or an epoch goes back.
+    pub fn save_epochs(&mut self, epochs: Epochs) -> Result<(), StoreError> {
+        assert!(self.pending.is_empty(), "records that come before the epochs must be flushed");
+        let before = self.epochs;
+        assert!(
+            epochs.accepted >= before.accepted && epochs.current >= before.current,
+            "{before:?} must not go back to {epochs:?}"
+        );
+        self.sync_active()?;
+        epochs.save(self.disk.as_ref())?;
+        self.epochs = epochs;
+        Ok(())
+    }
+
+    /// Forgets every record after `zxid`, and the snapshots that hold what they did, durably; what is appended next follows
+    /// `zxid`. Changes nothing and returns false if the log has no record of that zxid and does not begin there, or if no
+    /// good snapshot that leads to it would be left. No snapshot may be in the making.
+    ///
+    /// # Panics
+    /// If anything was collected and not flushed.
+    pub fn truncate_after(&mut self, zxid: u64) -> Result<bool, StoreError> {
+        assert!(self.pending.is_empty(), "records before a truncation must be flushed");
+        if zxid > self.last.zxid {
+            return Ok(false);
+        }
+        self.sync_active()?;
+        // After a snapshot, and before the first record, there may be no segment to find it in.
+        let begins_here = self.active.is_none() && self.last == Link { zxid, crc: 0 };
+        let begin = begins_here.then_some(zxid);
+        let found = change::find(self.disk.as_ref(), self.snapshot_disk.as_ref(), begin, zxid)?;
+        let Some(place) = found else { return Ok(false) };
+        self.change(Change::Truncate, place.position, place.reader)?;
+        Ok(true)
+    }
+
+    /// Forgets everything and begins after the snapshot at `zxid` that a [`transfer::SnapshotReceiver`] received completely,
+    /// whether the log had come as far, or further. No snapshot may be in the making.
+    ///
+    /// # Panics
+    /// If anything was collected and not flushed.
+    pub fn replace_with_snapshot(&mut self, zxid: u64) -> Result<(), StoreError> {
+        assert!(self.pending.is_empty(), "records before a replacement must be flushed");
+        transfer::open_received(self.snapshot_disk.as_ref(), zxid)?;
+        let position = Position { segment: None, offset: 0, last: Link { zxid, crc: 0 } };
+        self.change(Change::Replace, position, None)
+    }
+
+    /// Announces a change, carries it out, and goes on from there. `reader` has read up to the position.
+    fn change(
+        &mut self,
+        change: Change,
+        position: Position,
+        reader: Option<SegmentReader>,
+    ) -> Result<(), StoreError> {
+        let announced = self.position.announce(change, &position);
+        announced.map_err(|source| final_error(self.position_failed("write", source)))?;
+        let (log_disk, snapshot_disk) = (self.disk.as_ref(), self.snapshot_disk.as_ref());
+        // From here on a full disk is no reason to try again: only the next start knows what is left to do.
+        change::carry_out(log_disk, snapshot_disk, change, &position).map_err(final_error)?;
+        // A segment that a successor had ended has no space left; the next record begins another one.
+        self.active = reader.filter(|reader| reader.offset() < reader.size()).map(|reader| {
+            let (first_zxid, salt) = (reader.header().first_zxid, reader.header().salt);
+            let (size, end) = (reader.size(), reader.offset());
+            Active { file: reader.into_file(), first_zxid, salt, size, end, synced: end }
+        });
+        self.last = position.last;
+        self.pending_zxid = position.last.zxid;
+        self.partial = false;
+        let settled = self.position.settle(&position);
+        settled.map_err(|source| final_error(self.position_failed("write", source)))
     }
 
     /// Makes everything collected durable; `None` if that was nothing.
@@ -295,12 +384,16 @@ impl Log {
         self.sync_position()
     }
 
-    fn note_position(&mut self) -> Result<(), StoreError> {
-        let position = Position {
+    fn position(&self) -> Position {
+        Position {
             segment: self.active.as_ref().map(|active| active.first_zxid),
             offset: self.active.as_ref().map_or(0, |active| active.end),
             last: self.last,
-        };
+        }
+    }
+
+    fn note_position(&mut self) -> Result<(), StoreError> {
+        let position = self.position();
         // The space was allocated when the file was made, so even "disk full" is unexpected here; and the batch is
         // durable already, so it must not be tried again.
         self.position.note(&position).map_err(|source| final_error(self.position_failed("write", source)))
@@ -369,7 +462,7 @@ fn new_salt(seed: u64, first_zxid: u64) -> Salt {
 }
 
 /// Turns "disk full", which may be tried again, into an error that may not.
-fn final_error(error: StoreError) -> StoreError {
+pub(super) fn final_error(error: StoreError) -> StoreError {
     match error {
         StoreError::Io { action, file, source } => {
             StoreError::Io { action, file, source: std::io::Error::other(source) }

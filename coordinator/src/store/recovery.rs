@@ -9,12 +9,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::disk::{Disk, DiskFile};
+use super::epochs::{self, EPOCHS_FILE, Epochs};
 use super::error::{RESTORE, StoreError};
 use super::log::{Active, Log, LogOptions, UNFINISHED_SUFFIX};
 use super::position::{Note, POSITION_FILE, Position, PositionFile};
 use super::segment::{self, Link, Next, SEGMENT_HEADER_BYTES, SegmentReader};
 use super::snapshot::{self, SnapshotReader};
 use super::tail::{self, Tail};
+use super::{change, transfer};
 
 /// What a start found, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct RecoveryReport {
     pub records: u64,
     /// The size of the unacknowledged batch that a crash left at the log's end, if any.
     pub torn_bytes: Option<u64>,
+    /// What the member promised to its ensemble.
+    pub epochs: Epochs,
     /// Irregularities that cost nothing, each a sentence.
     pub warnings: Vec<String>,
 }
@@ -35,9 +39,11 @@ pub struct RecoveryReport {
 #[derive(Debug)]
 pub struct Recovery {
     disk: Arc<dyn Disk>,
+    snapshot_disk: Arc<dyn Disk>,
     options: LogOptions,
     names: Vec<String>,
     note: Note,
+    epochs: Option<Epochs>,
     snapshot: Option<SnapshotReader>,
     snapshot_zxid: u64,
     /// The newest snapshot that cannot be used, and why.
@@ -67,17 +73,27 @@ impl Recovery {
         snapshot_disk: Arc<dyn Disk>,
         options: LogOptions,
     ) -> Result<Recovery, StoreError> {
+        remove_unfinished(log_disk.as_ref(), segment::parse_name)?;
+        remove_unfinished(snapshot_disk.as_ref(), snapshot::parse_name)?;
+        let note = change::resume(log_disk.as_ref(), snapshot_disk.as_ref())?;
+        transfer::remove_received(snapshot_disk.as_ref())?;
+
         let names = list(log_disk.as_ref())?;
         let snapshot_names = list(snapshot_disk.as_ref())?;
-        remove_unfinished(log_disk.as_ref(), &names, segment::parse_name)?;
-        remove_unfinished(snapshot_disk.as_ref(), &snapshot_names, snapshot::parse_name)?;
-
-        let note = PositionFile::read(log_disk.as_ref(), &names)?;
+        let epochs = Epochs::read(log_disk.as_ref(), &names)?;
+        if epochs.is_some() {
+            // Whoever put the file there may have been killed before its name was durable.
+            log_disk.sync_dir().map_err(|source| {
+                let file = log_disk.path().join(EPOCHS_FILE);
+                StoreError::Io { action: "sync the directory of", file, source }
+            })?;
+        }
         let mut report = RecoveryReport {
             snapshot_zxid: None,
             last_zxid: 0,
             records: 0,
             torn_bytes: None,
+            epochs: Epochs::default(),
             warnings: Vec::new(),
         };
         let (snapshot, bad_snapshot) = newest_snapshot(snapshot_disk.as_ref(), &snapshot_names)?;
@@ -90,9 +106,11 @@ impl Recovery {
         segments.sort_unstable();
         let mut recovery = Recovery {
             disk: log_disk,
+            snapshot_disk,
             options,
             names,
             note,
+            epochs,
             snapshot,
             snapshot_zxid,
             bad_snapshot,
@@ -162,8 +180,14 @@ impl Recovery {
             let file = self.disk.path().join(name);
             removed.map_err(|source| StoreError::Io { action: "remove", file, source })?;
         }
-        self.report.last_zxid = self.last.zxid;
-        Ok((Log::new(self.disk, self.options, active, self.last, position_file), self.report))
+        let last_zxid = self.last.zxid;
+        self.report.last_zxid = last_zxid;
+        self.report.epochs = match self.epochs {
+            Some(epochs) => epochs.beside(last_zxid),
+            None => Epochs::of_history(last_zxid),
+        };
+        let (disks, epochs) = ((self.disk, self.snapshot_disk), self.report.epochs);
+        Ok((Log::new(disks, self.options, epochs, active, self.last, position_file), self.report))
     }
 
     /// Compares the note with what exists at all.
@@ -324,7 +348,7 @@ fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-fn erase(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
+pub(super) fn erase(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
     let zeros = vec![0; BLOCK_BYTES.min(to - from) as usize];
     for offset in (from..to).step_by(BLOCK_BYTES as usize) {
         file.write_at(&zeros[..BLOCK_BYTES.min(to - offset) as usize], offset)?;
@@ -357,7 +381,7 @@ fn newest_snapshot(
     let mut bad = None;
     for zxid in zxids.into_iter().rev() {
         match snapshot::check(disk, zxid) {
-            Ok(()) => return Ok((Some(SnapshotReader::open(disk, zxid)?), bad)),
+            Ok(_) => return Ok((Some(SnapshotReader::open(disk, zxid)?), bad)),
             Err(error @ StoreError::Damaged { .. }) => {
                 bad.get_or_insert((zxid, error));
             }
@@ -373,13 +397,10 @@ pub(super) fn list(disk: &dyn Disk) -> Result<Vec<String>, StoreError> {
 }
 
 /// Removes what a crash left half written; nothing refers to it.
-fn remove_unfinished(
-    disk: &dyn Disk,
-    names: &[String],
-    parse_name: fn(&str) -> Option<u64>,
-) -> Result<(), StoreError> {
-    for name in names {
-        if name.strip_suffix(UNFINISHED_SUFFIX).and_then(parse_name).is_some() {
+fn remove_unfinished(disk: &dyn Disk, parse_name: fn(&str) -> Option<u64>) -> Result<(), StoreError> {
+    for name in &list(disk)? {
+        let of_files = name.strip_suffix(UNFINISHED_SUFFIX).and_then(parse_name).is_some();
+        if of_files || *name == epochs::unfinished() {
             let file = disk.path().join(name);
             disk.remove(name).map_err(|source| StoreError::Io { action: "remove", file, source })?;
         }

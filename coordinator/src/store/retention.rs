@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::change::{numbers, remove};
 use super::disk::Disk;
 use super::error::StoreError;
-use super::recovery::list;
 use super::{segment, snapshot};
 
 /// Removes old snapshots, and log segments that no kept snapshot needs.
@@ -33,11 +33,11 @@ impl Retention {
         let Some(oldest) = self.oldest_kept()? else { return Ok(Vec::new()) };
         self.good = self.good.split_off(&oldest);
 
-        let mut snapshots = zxids(self.snapshot_disk.as_ref(), snapshot::parse_name)?;
+        let mut snapshots = numbers(self.snapshot_disk.as_ref(), snapshot::parse_name)?;
         snapshots.retain(|&zxid| zxid < oldest);
         let mut removed = remove(self.snapshot_disk.as_ref(), snapshots.into_iter().map(snapshot::name))?;
 
-        let segments = zxids(self.log_disk.as_ref(), segment::parse_name)?;
+        let segments = numbers(self.log_disk.as_ref(), segment::parse_name)?;
         // A segment ends before its successor begins; the last one, which is being written, has none.
         let unneeded = segments
             .windows(2)
@@ -50,10 +50,10 @@ impl Retention {
     /// The oldest of the snapshots to keep, if there are enough good ones.
     fn oldest_kept(&mut self) -> Result<Option<u64>, StoreError> {
         let mut kept = 0;
-        for zxid in zxids(self.snapshot_disk.as_ref(), snapshot::parse_name)?.into_iter().rev() {
+        for zxid in numbers(self.snapshot_disk.as_ref(), snapshot::parse_name)?.into_iter().rev() {
             if !self.good.contains(&zxid) {
                 match snapshot::check(self.snapshot_disk.as_ref(), zxid) {
-                    Ok(()) => self.good.insert(zxid),
+                    Ok(_) => self.good.insert(zxid),
                     Err(StoreError::Damaged { .. }) => continue,
                     Err(error) => return Err(error),
                 };
@@ -65,22 +65,4 @@ impl Retention {
         }
         Ok(None)
     }
-}
-
-fn zxids(disk: &dyn Disk, parse_name: fn(&str) -> Option<u64>) -> Result<Vec<u64>, StoreError> {
-    let mut zxids: Vec<u64> = list(disk)?.iter().filter_map(|name| parse_name(name)).collect();
-    zxids.sort_unstable();
-    Ok(zxids)
-}
-
-fn remove(disk: &dyn Disk, names: impl Iterator<Item = String>) -> Result<Vec<String>, StoreError> {
-    let failed = |action, file, source| StoreError::Io { action, file, source };
-    let names: Vec<String> = names.collect();
-    for name in &names {
-        disk.remove(name).map_err(|source| failed("remove", disk.path().join(name), source))?;
-    }
-    if !names.is_empty() {
-        disk.sync_dir().map_err(|source| failed("sync directory", disk.path().to_path_buf(), source))?;
-    }
-    Ok(names)
 }

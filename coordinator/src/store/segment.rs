@@ -193,6 +193,14 @@ impl SegmentReader {
         self.file
     }
 
+    /// Looks again at a file that is being written: at its size, and at what stands behind the last record.
+    pub(super) fn refresh(&mut self) -> Result<(), StoreError> {
+        self.window = Bytes::new();
+        self.window_offset = 0;
+        self.size = self.file.size().map_err(|error| self.failed("read the size of", error))?;
+        Ok(())
+    }
+
     /// This file is damaged at `offset`.
     pub(super) fn damaged(&self, offset: u64, what: impl Into<String>) -> StoreError {
         StoreError::Damaged { file: self.path.clone(), offset, what: what.into(), advice: RESTORE }

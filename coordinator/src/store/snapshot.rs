@@ -72,6 +72,15 @@ pub struct SnapshotSummary {
     pub file_bytes: u64,
 }
 
+/// Which file a snapshot is, byte for byte: members that walked the same tree may have written different files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotId {
+    pub zxid: u64,
+    pub file_bytes: u64,
+    /// The last frame's checksum, which covers all frames before it.
+    pub crc: u32,
+}
+
 /// Writes one snapshot. Dropped before [`SnapshotWriter::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct SnapshotWriter {
@@ -207,10 +216,17 @@ pub(super) fn verify(disk: &dyn Disk, file: &str, zxid: u64) -> Result<SnapshotS
 }
 
 /// Checks a whole snapshot's checksums, without unpacking it.
-pub(super) fn check(disk: &dyn Disk, zxid: u64) -> Result<(), StoreError> {
+pub(super) fn check(disk: &dyn Disk, zxid: u64) -> Result<SnapshotId, StoreError> {
     let mut reader = SnapshotReader::open(disk, zxid)?;
     while reader.next_frame_of_chunks()?.is_some() {}
-    Ok(())
+    Ok(reader.id())
+}
+
+/// Reads a whole snapshot under whatever name, unpacks it, and tells which one it is.
+pub(super) fn identify(disk: &dyn Disk, file: &str, zxid: u64) -> Result<SnapshotId, StoreError> {
+    let mut reader = SnapshotReader::open_file(disk, file, zxid)?;
+    while reader.next_chunk()?.is_some() {}
+    Ok(reader.id())
 }
 
 /// Reads a snapshot, checking every byte.
@@ -240,7 +256,7 @@ impl SnapshotReader {
         SnapshotReader::open_file(disk, &name(zxid), zxid)
     }
 
-    fn open_file(disk: &dyn Disk, name: &str, zxid: u64) -> Result<SnapshotReader, StoreError> {
+    pub(super) fn open_file(disk: &dyn Disk, name: &str, zxid: u64) -> Result<SnapshotReader, StoreError> {
         let path = disk.path().join(name);
         let failed = |action| {
             let file = path.clone();
@@ -321,6 +337,11 @@ impl SnapshotReader {
             content_bytes: self.content_bytes,
             file_bytes: self.size,
         }
+    }
+
+    /// Known after the last chunk.
+    fn id(&self) -> SnapshotId {
+        SnapshotId { zxid: self.zxid, file_bytes: self.size, crc: self.crc }
     }
 
     fn next_frame_of_chunks(&mut self) -> Result<Option<Frame>, StoreError> {

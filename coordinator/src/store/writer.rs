@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::epochs::Epochs;
 use super::error::StoreError;
 use super::log::{Flushed, Log};
 
@@ -28,6 +29,12 @@ const FULL_RETRY: Duration = Duration::from_millis(200);
 pub enum LogEvent {
     /// Everything up to a zxid is durable.
     Durable(Flushed),
+    /// The epochs are durable, and so is everything that was queued before them.
+    EpochsSaved(Epochs),
+    /// The log ends at this zxid now, durably; or nothing was changed because it cannot, see [`Log::truncate_after`].
+    Truncated { zxid: u64, done: bool },
+    /// The log begins after the snapshot at this zxid now, durably.
+    Replaced { zxid: u64 },
     /// The disk is full: nothing is acknowledged until [`LogEvent::Recovered`]. Nothing is lost; the log keeps trying.
     Full(StoreError),
     /// There is space again; the durable records are reported next.
@@ -64,13 +71,29 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    records: VecDeque<(u64, Bytes)>,
+    items: VecDeque<Item>,
+    /// Of the records' bodies.
     bytes: usize,
     roll: bool,
-    restart_after: Option<u64>,
     stop: bool,
     /// Whether the thread waits for `wake`: a signal costs a system call, so none is sent to a busy thread.
     waiting: bool,
+}
+
+/// What the log thread does, one after the other.
+#[derive(Debug)]
+enum Item {
+    Record(u64, Bytes),
+    Change(Change),
+}
+
+/// What is done once every record before it is durable.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    SaveEpochs(Epochs),
+    TruncateAfter(u64),
+    ReplaceWithSnapshot(u64),
+    RestartAfter(u64),
 }
 
 impl LogHandle {
@@ -111,7 +134,7 @@ impl LogHandle {
             return Err(QueueFull);
         }
         queue.bytes += body.len();
-        queue.records.push_back((zxid, body));
+        queue.items.push_back(Item::Record(zxid, body));
         self.shared.wake(&mut queue);
         Ok(())
     }
@@ -121,12 +144,34 @@ impl LogHandle {
         self.shared.lock().roll = true;
     }
 
-    /// Goes on after a durable snapshot at `zxid` that the log does not lead to; see [`Log::restart_after`]. Everything
-    /// appended before must have been reported durable; what is appended afterwards follows the snapshot.
+    /// Goes on after a durable snapshot at `zxid` that the log does not lead to; see [`Log::restart_after`]. What is appended
+    /// afterwards follows the snapshot.
     pub fn restart_after(&self, zxid: u64) {
+        self.change(Change::RestartAfter(zxid));
+    }
+
+    /// Saves the epochs once everything queued before is durable; [`LogEvent::EpochsSaved`] tells when. See
+    /// [`Log::save_epochs`].
+    pub fn save_epochs(&self, epochs: Epochs) {
+        self.change(Change::SaveEpochs(epochs));
+    }
+
+    /// Forgets every record after `zxid`, also those queued before; [`LogEvent::Truncated`] tells when and whether. See
+    /// [`Log::truncate_after`].
+    pub fn truncate_after(&self, zxid: u64) {
+        self.change(Change::TruncateAfter(zxid));
+    }
+
+    /// Forgets everything queued before and all of the log, and begins after the received snapshot at `zxid`;
+    /// [`LogEvent::Replaced`] tells when. See [`Log::replace_with_snapshot`].
+    pub fn replace_with_snapshot(&self, zxid: u64) {
+        self.change(Change::ReplaceWithSnapshot(zxid));
+    }
+
+    /// Changes are always taken: whoever asks for one waits for its report before asking for more.
+    fn change(&self, change: Change) {
         let mut queue = self.shared.lock();
-        assert!(queue.records.is_empty(), "records that come before the snapshot must be durable");
-        queue.restart_after = Some(zxid);
+        queue.items.push_back(Item::Change(change));
         self.shared.wake(&mut queue);
     }
 
@@ -169,16 +214,14 @@ impl Shared {
 
 impl Queue {
     fn has_room(&self) -> bool {
-        self.records.len() < QUEUE_RECORDS_MAX && self.bytes < QUEUE_BYTES_MAX
+        self.items.len() < QUEUE_RECORDS_MAX && self.bytes < QUEUE_BYTES_MAX
     }
 }
 
 /// What the thread does next.
 struct Work {
-    records: VecDeque<(u64, Bytes)>,
+    items: VecDeque<Item>,
     roll: bool,
-    /// To be done before the records.
-    restart_after: Option<u64>,
     stop: bool,
 }
 
@@ -191,64 +234,101 @@ fn run(
     let mut spare = VecDeque::new();
     loop {
         let mut work = next_work(shared, spare);
-        if let Some(zxid) = work.restart_after {
-            log.restart_after(zxid)?;
-        }
         if work.roll {
             log.roll();
         }
-        for (zxid, body) in work.records.drain(..) {
-            log.append(zxid, body);
+        for item in work.items.drain(..) {
+            let done = match item {
+                Item::Record(zxid, body) => {
+                    log.append(zxid, body);
+                    continue;
+                }
+                Item::Change(change) => {
+                    flush(&mut log, shared, report)?.is_some()
+                        && make(&mut log, change, shared, report)?.is_some()
+                }
+            };
+            if !done {
+                return Ok(log.close());
+            }
         }
-        spare = work.records;
-        match flush(&mut log, shared, report)? {
-            Flush::Done => {}
-            Flush::GivenUp => return Ok(log.close()),
-        }
-        if work.stop {
+        spare = work.items;
+        let flushed = flush(&mut log, shared, report)?.is_some();
+        if !flushed || work.stop {
             return Ok(log.close());
         }
     }
 }
 
 /// Waits for work. `spare` becomes the queue, to spare the allocation.
-fn next_work(shared: &Shared, spare: VecDeque<(u64, Bytes)>) -> Work {
+fn next_work(shared: &Shared, spare: VecDeque<Item>) -> Work {
     let mut queue = shared.lock();
-    while queue.records.is_empty() && queue.restart_after.is_none() && !queue.stop {
+    while queue.items.is_empty() && !queue.stop {
         queue.waiting = true;
         queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
     }
     queue.waiting = false;
     queue.bytes = 0;
-    let records = std::mem::replace(&mut queue.records, spare);
-    Work {
-        records,
-        roll: std::mem::take(&mut queue.roll),
-        restart_after: queue.restart_after.take(),
-        stop: queue.stop,
+    let items = std::mem::replace(&mut queue.items, spare);
+    Work { items, roll: std::mem::take(&mut queue.roll), stop: queue.stop }
+}
+
+/// Flushes and reports. `None` if the disk is still full and the thread was asked to stop.
+fn flush(
+    log: &mut Log,
+    shared: &Shared,
+    report: &mut impl FnMut(LogEvent),
+) -> Result<Option<()>, StoreError> {
+    let Some(flushed) = with_space(shared, report, || log.flush())? else { return Ok(None) };
+    if let Some(flushed) = flushed {
+        report(LogEvent::Durable(flushed));
     }
+    Ok(Some(()))
 }
 
-enum Flush {
-    Done,
-    /// The disk is still full and the thread was asked to stop.
-    GivenUp,
+/// Makes a change and reports it. `None` if the disk is still full and the thread was asked to stop.
+fn make(
+    log: &mut Log,
+    change: Change,
+    shared: &Shared,
+    report: &mut impl FnMut(LogEvent),
+) -> Result<Option<()>, StoreError> {
+    match change {
+        Change::SaveEpochs(epochs) => {
+            let saved = with_space(shared, report, || log.save_epochs(epochs))?;
+            if saved.is_none() {
+                return Ok(None);
+            }
+            report(LogEvent::EpochsSaved(epochs));
+        }
+        Change::TruncateAfter(zxid) => {
+            let done = log.truncate_after(zxid)?;
+            report(LogEvent::Truncated { zxid, done });
+        }
+        Change::ReplaceWithSnapshot(zxid) => {
+            log.replace_with_snapshot(zxid)?;
+            report(LogEvent::Replaced { zxid });
+        }
+        Change::RestartAfter(zxid) => log.restart_after(zxid)?,
+    }
+    Ok(Some(()))
 }
 
-/// Flushes, however long it takes until there is space.
-fn flush(log: &mut Log, shared: &Shared, report: &mut impl FnMut(LogEvent)) -> Result<Flush, StoreError> {
+/// Tries until there is space, however long it takes. `None` if the thread was asked to stop before there was.
+fn with_space<T>(
+    shared: &Shared,
+    report: &mut impl FnMut(LogEvent),
+    mut attempt: impl FnMut() -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
     let mut full = false;
     loop {
-        match log.flush() {
-            Ok(flushed) => {
+        match attempt() {
+            Ok(value) => {
                 if full {
                     tracing::info!("there is space for the log again; writes go on");
                     report(LogEvent::Recovered);
                 }
-                if let Some(flushed) = flushed {
-                    report(LogEvent::Durable(flushed));
-                }
-                return Ok(Flush::Done);
+                return Ok(Some(value));
             }
             Err(error) if error.is_full() => {
                 if !full {
@@ -257,7 +337,7 @@ fn flush(log: &mut Log, shared: &Shared, report: &mut impl FnMut(LogEvent)) -> R
                 }
                 full = true;
                 if stop_within(shared, FULL_RETRY) {
-                    return Ok(Flush::GivenUp);
+                    return Ok(None);
                 }
             }
             Err(error) => return Err(error),

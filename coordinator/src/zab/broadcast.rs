@@ -11,7 +11,7 @@ use client::wire::zk::Zxid;
 
 use super::handshake::{Learner, Sync};
 use super::message::{Carried, Message, Stance, Vote};
-use super::replica::{Common, EPOCH_MAX, Next, courier};
+use super::replica::{Common, EPOCH_MAX, Next, letter};
 use super::{Effect, Entry, MemberId, Standing, epoch_of, first_of};
 
 /// How far a leader has come.
@@ -295,11 +295,11 @@ impl Leading {
             }
             Message::Accept { attempt, .. }
             | Message::Ready { attempt, .. }
-            | Message::ChunkTaken { attempt, .. }
+            | Message::Want { attempt, .. }
             | Message::InStep { attempt, .. }
             | Message::Ack { attempt, .. }
             | Message::Pong { attempt, .. }
-            | Message::Courier { attempt, .. } => attempt,
+            | Message::Letter { attempt, .. } => attempt,
             _ => return Next::Stay,
         };
         let Some(learner) = self.learners.get_mut(&from).filter(|learner| learner.attempt == attempt) else {
@@ -315,7 +315,7 @@ impl Leading {
                 return self.on_accept(common, from, (current, Zxid(last), counts), now, out);
             }
             Message::Ready { last, .. } => self.on_ready(common, from, Zxid(last), out),
-            Message::ChunkTaken { zxid, next, .. } => self.on_chunk_taken(from, Zxid(zxid), next, out),
+            Message::Want { snapshot, next, .. } => self.on_want(from, snapshot, next, out),
             Message::InStep { epoch, .. } => self.on_in_step(common, from, epoch, now, out),
             Message::Ack { durable, executed, digest, .. } => {
                 learner.durable = learner.durable.max(Zxid(durable).min(common.history.last()));
@@ -331,8 +331,8 @@ impl Leading {
                 learner.round = learner.round.max(round.min(self.round));
                 self.answer_confirms(common, out);
             }
-            Message::Courier { body, .. } if learner.serving => {
-                out.push(Effect::Courier { from, body: body.0 });
+            Message::Letter { body, .. } if learner.serving => {
+                out.push(Effect::Letter { from, body: body.0 });
             }
             _ => {}
         }
@@ -550,9 +550,9 @@ impl Leading {
 
     // ---- Beside the protocol ----
 
-    pub(super) fn send_courier(&self, to: MemberId, body: Bytes, out: &mut Vec<Effect>) {
+    pub(super) fn send_letter(&self, to: MemberId, body: Bytes, out: &mut Vec<Effect>) {
         if let Some(learner) = self.learners.get(&to).filter(|learner| learner.serving) {
-            out.push(Effect::Send(to, courier(learner.attempt, body)));
+            out.push(Effect::Send(to, letter(learner.attempt, body)));
         }
     }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use client::wire::zk::Zxid;
 
+use super::message::SnapshotRef;
 use super::{Entry, Epochs, MemberId, Membership, Message};
 
 /// What happened.
@@ -14,7 +15,7 @@ pub enum Input {
     LinkUp(MemberId),
     /// The connection broke; of what was sent last, some may not have arrived.
     LinkDown(MemberId),
-    Received(MemberId, Message),
+    Heard(MemberId, Message),
     /// Everything up to here is on this member's disk.
     Durable(Zxid),
     /// [`Effect::SaveEpochs`] is done, and everything appended before it is durable, too.
@@ -24,29 +25,32 @@ pub enum Input {
         zxid: Zxid,
         done: bool,
     },
-    /// [`Effect::WriteChunk`] is done, for a chunk that was not the last.
-    ChunkWritten {
-        zxid: Zxid,
-        index: u32,
+    /// A snapshot is being received, and this piece of it comes next.
+    Receiving {
+        snapshot: SnapshotRef,
+        next: u64,
     },
-    /// The snapshot whose last chunk was given with [`Effect::WriteChunk`] is durable, has replaced the log and is what
-    /// the tree holds now; or it turned out to be damaged, and nothing was changed.
+    /// All of it is there, good, and durable; or it is given up.
+    Received {
+        snapshot: SnapshotRef,
+        done: bool,
+    },
+    /// [`Effect::Replace`] is done: the snapshot is what log and tree hold.
     Replaced {
         zxid: Zxid,
-        done: bool,
     },
     /// A snapshot for a learner is open; `None` if there is none and none can be made.
     SnapshotOpened {
         learner: MemberId,
         attempt: u64,
-        zxid: Option<Zxid>,
+        snapshot: Option<SnapshotRef>,
     },
-    /// What [`Effect::ReadChunk`] asked for; `None` if it cannot be read.
-    ChunkRead {
+    /// What [`Effect::ReadPiece`] asked for; `None` if it cannot be read.
+    PieceRead {
         learner: MemberId,
         attempt: u64,
-        index: u32,
-        chunk: Option<(Bytes, bool)>,
+        index: u64,
+        bytes: Option<Bytes>,
     },
     /// The entry was executed; `digest` stands for everything executed so far.
     Executed {
@@ -59,7 +63,7 @@ pub enum Input {
         ticket: u64,
     },
     /// Something for the server at the other end, beside the protocol: from a learner to its leader or back.
-    Courier {
+    Letter {
         to: MemberId,
         body: Bytes,
     },
@@ -85,24 +89,26 @@ pub enum Effect {
         attempt: u64,
         at_least: Zxid,
     },
-    /// Read a chunk of the snapshot that is open for a learner.
-    ReadChunk {
+    /// Read a piece of the snapshot that is open for a learner.
+    ReadPiece {
         learner: MemberId,
         attempt: u64,
-        index: u32,
+        index: u64,
     },
     /// The learner needs no more of its snapshot.
     CloseSnapshot {
         learner: MemberId,
     },
-    /// Keep a chunk of a snapshot from the leader. Index 0 begins anew. After the last one the snapshot takes the place
-    /// of the log and the tree, whatever they held.
-    WriteChunk {
-        zxid: Zxid,
-        index: u32,
+    /// Begin to receive a snapshot from the leader, or go on with it; [`Input::Receiving`] tells from where.
+    Receive(SnapshotRef),
+    /// Keep a piece of it.
+    WritePiece {
+        snapshot: SnapshotRef,
+        index: u64,
         bytes: Bytes,
-        last: bool,
     },
+    /// The received snapshot takes the place of the log and the tree, whatever they held.
+    Replace(Zxid),
     /// Committed: execute it.
     Deliver(Entry),
     /// What this member is from now on.
@@ -111,8 +117,8 @@ pub enum Effect {
     Confirmed {
         ticket: u64,
     },
-    /// From the server of another member, see [`Input::Courier`].
-    Courier {
+    /// From the server of another member, see [`Input::Letter`].
+    Letter {
         from: MemberId,
         body: Bytes,
     },

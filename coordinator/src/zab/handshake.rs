@@ -10,7 +10,7 @@ use client::wire::zk::Zxid;
 
 use super::broadcast::{Leading, Stage};
 use super::history::Place;
-use super::message::{Blob, Message, Plan};
+use super::message::{Blob, Message, Plan, SnapshotRef};
 use super::replica::{Common, EPOCH_MAX, Next};
 use super::{Effect, MemberId, epoch_of};
 
@@ -54,9 +54,7 @@ pub(super) enum Sync {
     Truncating,
     /// A snapshot is being opened for it.
     Opening,
-    Snapshot {
-        zxid: Zxid,
-    },
+    Snapshot(SnapshotRef),
     /// It gets entries.
     Streaming,
 }
@@ -239,7 +237,7 @@ impl Leading {
     pub(super) fn pin(&self, common: &mut Common) {
         let snapshots = self.learners.values().filter_map(|learner| match learner.sync {
             Sync::Opening => Some(common.history.before()),
-            Sync::Snapshot { zxid } => Some(zxid),
+            Sync::Snapshot(snapshot) => Some(Zxid(snapshot.zxid)),
             _ => None,
         });
         let oldest = snapshots.min();
@@ -251,20 +249,22 @@ impl Leading {
         common: &mut Common,
         to: MemberId,
         attempt: u64,
-        zxid: Option<Zxid>,
+        snapshot: Option<SnapshotRef>,
         out: &mut Vec<Effect>,
     ) {
         let learner = self.learners.get_mut(&to).filter(|learner| learner.attempt == attempt);
         let Some(learner) = learner.filter(|learner| learner.sync == Sync::Opening) else {
-            if zxid.is_some() && self.learners.get(&to).is_none_or(|learner| learner.sync != Sync::Opening) {
+            if snapshot.is_some()
+                && self.learners.get(&to).is_none_or(|learner| learner.sync != Sync::Opening)
+            {
                 out.push(Effect::CloseSnapshot { learner: to });
             }
             return;
         };
-        match zxid {
-            Some(zxid) if zxid >= common.history.before() => {
-                learner.sync = Sync::Snapshot { zxid };
-                let plan = Plan::Snapshot { zxid: zxid.0 };
+        match snapshot {
+            Some(snapshot) if Zxid(snapshot.zxid) >= common.history.before() => {
+                learner.sync = Sync::Snapshot(snapshot);
+                let plan = Plan::Snapshot { snapshot };
                 out.push(Effect::Send(to, Message::Sync { attempt, plan }));
                 self.pin(common);
             }
@@ -273,28 +273,28 @@ impl Leading {
         }
     }
 
-    pub(super) fn on_chunk_taken(&mut self, from: MemberId, zxid: Zxid, next: u32, out: &mut Vec<Effect>) {
+    pub(super) fn on_want(&self, from: MemberId, snapshot: SnapshotRef, next: u64, out: &mut Vec<Effect>) {
         let Some(learner) = self.learners.get(&from) else { return };
-        if learner.sync == (Sync::Snapshot { zxid }) {
-            out.push(Effect::ReadChunk { learner: from, attempt: learner.attempt, index: next });
+        if learner.sync == Sync::Snapshot(snapshot) {
+            out.push(Effect::ReadPiece { learner: from, attempt: learner.attempt, index: next });
         }
     }
 
-    pub(super) fn chunk_read(
+    pub(super) fn piece_read(
         &mut self,
         common: &mut Common,
         to: MemberId,
         attempt: u64,
-        index: u32,
-        chunk: Option<(Bytes, bool)>,
+        index: u64,
+        bytes: Option<Bytes>,
         out: &mut Vec<Effect>,
     ) -> Next {
         let learner = self.learners.get(&to).filter(|learner| learner.attempt == attempt);
-        let Some(Sync::Snapshot { zxid }) = learner.map(|learner| learner.sync) else { return Next::Stay };
-        match chunk {
-            Some((bytes, last)) => {
-                let chunk = Message::Chunk { attempt, zxid: zxid.0, index, bytes: Blob(bytes), last };
-                out.push(Effect::Send(to, chunk));
+        let Some(Sync::Snapshot(snapshot)) = learner.map(|learner| learner.sync) else { return Next::Stay };
+        match bytes {
+            Some(bytes) => {
+                let piece = Message::Piece { attempt, snapshot, index, bytes: Blob(bytes) };
+                out.push(Effect::Send(to, piece));
             }
             None => self.dismiss(common, to, out),
         }
@@ -312,7 +312,7 @@ impl Leading {
         let Some(learner) = self.learners.get_mut(&from) else { return };
         match learner.sync {
             Sync::Truncating => {}
-            Sync::Snapshot { .. } => out.push(Effect::CloseSnapshot { learner: from }),
+            Sync::Snapshot(_) => out.push(Effect::CloseSnapshot { learner: from }),
             _ => return,
         }
         learner.last = last;
@@ -340,7 +340,7 @@ impl Leading {
         out: &mut Vec<Effect>,
     ) -> Option<Learner> {
         let learner = self.learners.remove(&id)?;
-        if matches!(learner.sync, Sync::Snapshot { .. }) {
+        if matches!(learner.sync, Sync::Snapshot(_)) {
             out.push(Effect::CloseSnapshot { learner: id });
         }
         self.pin(common);

@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use client::wire::zk::Zxid;
 
-use super::message::{Carried, Message, Plan, Stance, Vote};
-use super::replica::{Common, EPOCH_MAX, Next, courier};
+use super::message::{Carried, Message, Plan, SnapshotRef, Stance, Vote};
+use super::replica::{Common, EPOCH_MAX, Next, letter};
 use super::{Effect, Entry, Epochs, MemberId, Standing};
 
 /// How far a learner has come with its leader.
@@ -24,10 +24,9 @@ enum Stage {
     Accepted,
     /// What the leader does not have is being removed.
     Truncating,
-    /// Chunks are coming in; then the snapshot takes the place of what was there.
+    /// Pieces are coming in; then the snapshot takes the place of what was there.
     Receiving {
-        zxid: Zxid,
-        next: u32,
+        snapshot: SnapshotRef,
     },
     Replacing,
     /// Entries are coming in.
@@ -199,8 +198,11 @@ impl Learning {
             }
             Message::Lead { attempt, epoch } if attempt == self.attempt => self.lead(common, epoch, out),
             Message::Sync { attempt, plan } if attempt == self.attempt => self.sync(common, plan, out),
-            Message::Chunk { attempt, zxid, index, bytes, last } if attempt == self.attempt => {
-                self.chunk(common, Zxid(zxid), index, bytes.0, last, out)
+            Message::Piece { attempt, snapshot, index, bytes } if attempt == self.attempt => {
+                if self.stage == (Stage::Receiving { snapshot }) {
+                    out.push(Effect::WritePiece { snapshot, index, bytes: bytes.0 });
+                }
+                Next::Stay
             }
             Message::Append { attempt, prev, entries, commit } if attempt == self.attempt => {
                 self.append(common, Zxid(prev), entries, Zxid(commit), now, out)
@@ -234,8 +236,8 @@ impl Learning {
                 out.push(Effect::Diverged { zxid: Zxid(zxid) });
                 Next::Look(None)
             }
-            Message::Courier { attempt, body } if attempt == self.attempt => {
-                out.push(Effect::Courier { from: self.leader, body: body.0 });
+            Message::Letter { attempt, body } if attempt == self.attempt => {
+                out.push(Effect::Letter { from: self.leader, body: body.0 });
                 Next::Stay
             }
             // Of an earlier attempt, or not for learners.
@@ -300,19 +302,20 @@ impl Learning {
                 common.settling = true;
                 out.push(Effect::Truncate(Zxid(to)));
             }
-            Plan::Snapshot { zxid } => {
-                let zxid = Zxid(zxid);
-                let next = common.partial_snapshot.filter(|(of, _)| *of == zxid).map_or(0, |(_, next)| next);
-                self.stage = Stage::Receiving { zxid, next };
-                self.want_chunk(zxid, next, out);
+            Plan::Snapshot { snapshot } => {
+                self.stage = Stage::Receiving { snapshot };
+                out.push(Effect::Receive(snapshot));
             }
         }
         Next::Stay
     }
 
-    fn want_chunk(&self, zxid: Zxid, next: u32, out: &mut Vec<Effect>) {
-        let message = Message::ChunkTaken { attempt: self.attempt, zxid: zxid.0, next };
-        out.push(Effect::Send(self.leader, message));
+    pub(super) fn receiving(&self, snapshot: SnapshotRef, next: u64, out: &mut Vec<Effect>) -> Next {
+        if self.stage == (Stage::Receiving { snapshot }) {
+            let want = Message::Want { attempt: self.attempt, snapshot, next };
+            out.push(Effect::Send(self.leader, want));
+        }
+        Next::Stay
     }
 
     pub(super) fn truncated(
@@ -341,61 +344,31 @@ impl Learning {
         out.push(Effect::Send(self.leader, Message::Ready { attempt, last }));
     }
 
-    fn chunk(
+    pub(super) fn received(
         &mut self,
         common: &mut Common,
-        zxid: Zxid,
-        index: u32,
-        bytes: Bytes,
-        last: bool,
-        out: &mut Vec<Effect>,
-    ) -> Next {
-        let Stage::Receiving { zxid: of, next } = &mut self.stage else { return Next::Stay };
-        if *of != zxid || *next != index {
-            return Next::Stay;
-        }
-        *next += 1;
-        if index == 0 {
-            common.partial_snapshot = None;
-        }
-        if last {
-            self.stage = Stage::Replacing;
-            common.settling = true;
-        }
-        out.push(Effect::WriteChunk { zxid, index, bytes, last });
-        Next::Stay
-    }
-
-    pub(super) fn chunk_written(
-        &mut self,
-        common: &mut Common,
-        zxid: Zxid,
-        index: u32,
-        out: &mut Vec<Effect>,
-    ) -> Next {
-        let Stage::Receiving { zxid: of, .. } = self.stage else { return Next::Stay };
-        if of == zxid {
-            common.partial_snapshot = Some((zxid, index + 1));
-            self.want_chunk(zxid, index + 1, out);
-        }
-        Next::Stay
-    }
-
-    pub(super) fn replaced(
-        &mut self,
-        common: &mut Common,
+        snapshot: SnapshotRef,
         done: bool,
         now: u64,
         out: &mut Vec<Effect>,
     ) -> Next {
-        self.heard_us = now;
-        if self.stage != Stage::Replacing {
+        if self.stage != (Stage::Receiving { snapshot }) {
             return Next::Stay;
         }
         if done {
-            self.ready(common, out);
+            self.stage = Stage::Replacing;
+            common.settling = true;
+            out.push(Effect::Replace(Zxid(snapshot.zxid)));
         } else {
             self.join(common, true, now, out);
+        }
+        Next::Stay
+    }
+
+    pub(super) fn replaced(&mut self, common: &Common, now: u64, out: &mut Vec<Effect>) -> Next {
+        self.heard_us = now;
+        if self.stage == Stage::Replacing {
+            self.ready(common, out);
         }
         Next::Stay
     }
@@ -473,9 +446,9 @@ impl Learning {
         Next::Stay
     }
 
-    pub(super) fn send_courier(&self, to: MemberId, body: Bytes, out: &mut Vec<Effect>) {
+    pub(super) fn send_letter(&self, to: MemberId, body: Bytes, out: &mut Vec<Effect>) {
         if to == self.leader && self.serving {
-            out.push(Effect::Send(to, courier(self.attempt, body)));
+            out.push(Effect::Send(to, letter(self.attempt, body)));
         }
     }
 

@@ -38,8 +38,16 @@ pub enum Plan {
     Diff,
     /// It first forgets everything behind this place, and says so.
     Truncate { to: u64 },
-    /// It gets a snapshot, and acknowledges every chunk.
-    Snapshot { zxid: u64 },
+    /// It gets a snapshot, and asks for every piece.
+    Snapshot { snapshot: SnapshotRef },
+}
+
+/// A snapshot's file, byte for byte; what identifies it is the store's business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRef {
+    pub zxid: u64,
+    pub file_bytes: u64,
+    pub crc: u32,
 }
 
 /// One message.
@@ -77,11 +85,11 @@ pub enum Message {
         attempt: u64,
         last: u64,
     },
-    /// The next chunk the learner wants.
-    ChunkTaken {
+    /// The next piece of the snapshot that the learner wants; what is before it is on its disk.
+    Want {
         attempt: u64,
-        zxid: u64,
-        next: u32,
+        snapshot: SnapshotRef,
+        next: u64,
     },
     /// The leader's history, and then the epoch, are on the learner's disk.
     InStep {
@@ -110,12 +118,11 @@ pub enum Message {
         attempt: u64,
         plan: Plan,
     },
-    Chunk {
+    Piece {
         attempt: u64,
-        zxid: u64,
-        index: u32,
+        snapshot: SnapshotRef,
+        index: u64,
         bytes: Blob,
-        last: bool,
     },
     /// Entries that follow `prev`; everything up to `commit` is committed.
     Append {
@@ -156,7 +163,7 @@ pub enum Message {
 
     // ---- Either way ----
     /// For the server at the other end.
-    Courier {
+    Letter {
         attempt: u64,
         body: Blob,
     },

@@ -27,7 +27,7 @@ use client::wire::zk::Zxid;
 use serde::{Deserialize, Serialize};
 
 pub use self::effect::{Effect, Input, Standing};
-pub use self::message::Message;
+pub use self::message::{Message, SnapshotRef};
 pub use self::quorum::{Membership, Voter};
 pub use self::replica::{Persistent, Replica, Settings, Timing};
 

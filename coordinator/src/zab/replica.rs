@@ -105,8 +105,6 @@ pub(super) struct Common {
     pub(super) promised: Option<(MemberId, u32)>,
     /// The log is being cut or replaced: until that is done nobody knows how far this history goes.
     pub(super) settling: bool,
-    /// Chunks of a snapshot that are already on this member's disk: its zxid, and the next one.
-    pub(super) partial_snapshot: Option<(Zxid, u32)>,
     pub(super) round: u64,
     pub(super) attempt: u64,
     pub(super) diverged: bool,
@@ -257,7 +255,6 @@ impl Replica {
             history: History::new(before, recent, window_entries, window_bytes),
             promised: None,
             settling: false,
-            partial_snapshot: None,
             round: 0,
             attempt: seed >> 16,
             diverged: false,
@@ -396,7 +393,7 @@ impl Replica {
                     Role::Leading(leading) => leading.drop_learner(common, peer, out),
                 }
             }
-            Input::Received(from, message) => self.receive(now, from, message, out),
+            Input::Heard(from, message) => self.receive(now, from, message, out),
             Input::Durable(zxid) => {
                 common.history.note_durable(zxid);
                 match &mut self.role {
@@ -425,33 +422,34 @@ impl Replica {
                     Role::Leading(_) => Next::Stay,
                 }
             }
-            Input::ChunkWritten { zxid, index } => match &mut self.role {
-                Role::Learning(learning) => learning.chunk_written(common, zxid, index, out),
+            Input::Receiving { snapshot, next } => match &mut self.role {
+                Role::Learning(learning) => learning.receiving(snapshot, next, out),
                 _ => Next::Stay,
             },
-            Input::Replaced { zxid, done } => {
+            Input::Received { snapshot, done } => match &mut self.role {
+                Role::Learning(learning) => learning.received(common, snapshot, done, now, out),
+                _ => Next::Stay,
+            },
+            Input::Replaced { zxid } => {
                 common.settling = false;
-                common.partial_snapshot = None;
-                if done {
-                    common.history.replace(zxid);
-                    common.digests.clear();
-                }
+                common.history.replace(zxid);
+                common.digests.clear();
                 match &mut self.role {
                     Role::Looking(looking) => looking.reconsider(common, now, out),
-                    Role::Learning(learning) => learning.replaced(common, done, now, out),
+                    Role::Learning(learning) => learning.replaced(common, now, out),
                     Role::Leading(_) => Next::Stay,
                 }
             }
-            Input::SnapshotOpened { learner, attempt, zxid } => {
+            Input::SnapshotOpened { learner, attempt, snapshot } => {
                 if let Role::Leading(leading) = &mut self.role {
-                    leading.snapshot_opened(common, learner, attempt, zxid, out);
-                } else if zxid.is_some() {
+                    leading.snapshot_opened(common, learner, attempt, snapshot, out);
+                } else if snapshot.is_some() {
                     out.push(Effect::CloseSnapshot { learner });
                 }
                 Next::Stay
             }
-            Input::ChunkRead { learner, attempt, index, chunk } => match &mut self.role {
-                Role::Leading(leading) => leading.chunk_read(common, learner, attempt, index, chunk, out),
+            Input::PieceRead { learner, attempt, index, bytes } => match &mut self.role {
+                Role::Leading(leading) => leading.piece_read(common, learner, attempt, index, bytes, out),
                 _ => Next::Stay,
             },
             Input::Executed { zxid, digest } => {
@@ -472,11 +470,11 @@ impl Replica {
                 }
                 Next::Stay
             }
-            Input::Courier { to, body } => {
+            Input::Letter { to, body } => {
                 match &mut self.role {
                     Role::Looking(_) => {}
-                    Role::Learning(learning) => learning.send_courier(to, body, out),
-                    Role::Leading(leading) => leading.send_courier(to, body, out),
+                    Role::Learning(learning) => learning.send_letter(to, body, out),
+                    Role::Leading(leading) => leading.send_letter(to, body, out),
                 }
                 Next::Stay
             }
@@ -584,7 +582,7 @@ impl Replica {
     }
 }
 
-/// A courier's message between a learner and its leader.
-pub(super) fn courier(attempt: u64, body: Bytes) -> Message {
-    Message::Courier { attempt, body: Blob(body) }
+/// A letter's message between a learner and its leader.
+pub(super) fn letter(attempt: u64, body: Bytes) -> Message {
+    Message::Letter { attempt, body: Blob(body) }
 }

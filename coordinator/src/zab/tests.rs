@@ -15,7 +15,7 @@ struct Server {
     executed: Vec<(Zxid, Bytes)>,
     standing: Standing,
     confirmed: u64,
-    couriers: Vec<Bytes>,
+    letters: Vec<Bytes>,
     receiving: Vec<Bytes>,
 }
 
@@ -58,9 +58,15 @@ impl Ensemble {
 
     fn three() -> Ensemble {
         let mut ensemble = Ensemble::new(Membership::of_voters([ONE, TWO, THREE]), |settings| settings);
-        [ONE, TWO, THREE].map(|id| ensemble.start(id, Epochs::default(), Vec::new()));
-        ensemble.run(500);
+        ensemble.start_three();
         ensemble
+    }
+
+    fn start_three(&mut self) {
+        for id in [ONE, TWO, THREE] {
+            self.start(id, Epochs::default(), Vec::new());
+        }
+        self.run(500);
     }
 
     fn start(&mut self, id: MemberId, epochs: Epochs, log: Vec<Entry>) {
@@ -77,7 +83,7 @@ impl Ensemble {
             executed,
             standing: Standing::Looking,
             confirmed: 0,
-            couriers: Vec::new(),
+            letters: Vec::new(),
             receiving: Vec::new(),
         };
         self.servers.insert(id, server);
@@ -153,30 +159,37 @@ impl Ensemble {
                 }
                 Effect::OpenSnapshot { learner, attempt, at_least } => {
                     let zxid = server.executed.last().map(|(zxid, _)| *zxid).filter(|zxid| *zxid >= at_least);
-                    Some(Input::SnapshotOpened { learner, attempt, zxid })
+                    let file_bytes = server.executed.len() as u64;
+                    let snapshot = zxid.map(|zxid| SnapshotRef { zxid: zxid.0, file_bytes, crc: 0 });
+                    Some(Input::SnapshotOpened { learner, attempt, snapshot })
                 }
-                Effect::ReadChunk { learner, attempt, index } => {
+                Effect::ReadPiece { learner, attempt, index } => {
                     let (zxid, bytes) = server.executed[index as usize].clone();
-                    let chunk = Bytes::from([&zxid.0.to_be_bytes()[..], &bytes].concat());
-                    let last = server.executed.len() == index as usize + 1;
-                    Some(Input::ChunkRead { learner, attempt, index, chunk: Some((chunk, last)) })
+                    let bytes = Some(Bytes::from([&zxid.0.to_be_bytes()[..], &bytes].concat()));
+                    Some(Input::PieceRead { learner, attempt, index, bytes })
                 }
                 Effect::CloseSnapshot { .. } => None,
-                Effect::WriteChunk { zxid, index, bytes, last } => {
-                    server.receiving.truncate(index as usize);
+                Effect::Receive(snapshot) => {
+                    server.receiving.clear();
+                    Some(Input::Receiving { snapshot, next: 0 })
+                }
+                Effect::WritePiece { snapshot, index, bytes } => {
                     server.receiving.push(bytes);
-                    if last {
-                        let pair = |chunk: &Bytes| {
-                            let zxid = u64::from_be_bytes(*chunk.first_chunk().unwrap());
-                            (Zxid(zxid), chunk.slice(8..))
-                        };
-                        server.executed = server.receiving.iter().map(pair).collect();
-                        server.log.clear();
-                        server.before = zxid;
-                        Some(Input::Replaced { zxid, done: true })
+                    Some(if index + 1 == snapshot.file_bytes {
+                        Input::Received { snapshot, done: true }
                     } else {
-                        Some(Input::ChunkWritten { zxid, index })
-                    }
+                        Input::Receiving { snapshot, next: index + 1 }
+                    })
+                }
+                Effect::Replace(zxid) => {
+                    let pair = |piece: &Bytes| {
+                        let zxid = u64::from_be_bytes(*piece.first_chunk().unwrap());
+                        (Zxid(zxid), piece.slice(8..))
+                    };
+                    server.executed = server.receiving.iter().map(pair).collect();
+                    server.log.clear();
+                    server.before = zxid;
+                    Some(Input::Replaced { zxid })
                 }
                 Effect::Deliver(entry) => {
                     server.executed.push((entry.zxid, entry.bytes));
@@ -191,8 +204,8 @@ impl Ensemble {
                     server.confirmed = ticket;
                     None
                 }
-                Effect::Courier { body, .. } => {
-                    server.couriers.push(body);
+                Effect::Letter { body, .. } => {
+                    server.letters.push(body);
                     None
                 }
                 Effect::Diverged { .. } => None,
@@ -206,7 +219,7 @@ impl Ensemble {
     fn run(&mut self, milliseconds: u64) {
         for _ in 0..milliseconds / 10 {
             while let Some((from, to, message)) = self.wire.pop_front() {
-                self.input(to, Input::Received(from, message));
+                self.input(to, Input::Heard(from, message));
             }
             self.now += 10_000;
             let ids: Vec<MemberId> = self.servers.keys().copied().collect();
@@ -344,8 +357,7 @@ fn a_wiped_member_has_no_voice_until_it_was_brought_up_to_date() {
 fn a_member_that_is_far_behind_gets_a_snapshot() {
     let small = |settings| Settings { window_entries: 4, ..settings };
     let mut ensemble = Ensemble::new(Membership::of_voters([ONE, TWO, THREE]), small);
-    [ONE, TWO, THREE].map(|id| ensemble.start(id, Epochs::default(), Vec::new()));
-    ensemble.run(500);
+    ensemble.start_three();
     let behind = ensemble.kill(ONE);
     let texts: Vec<String> = (0..20).map(|number| format!("text {number}")).collect();
     for text in &texts {
@@ -367,8 +379,7 @@ fn an_epoch_ends_without_an_election() {
         counter_max: 3,
         ..settings
     });
-    [ONE, TWO, THREE].map(|id| ensemble.start(id, Epochs::default(), Vec::new()));
-    ensemble.run(500);
+    ensemble.start_three();
     let mut zxids = Vec::new();
     for number in 0..8 {
         zxids.extend(ensemble.propose(THREE, &number.to_string()).map(|zxid| (zxid.0 >> 32, zxid.0 & 0xff)));
@@ -410,15 +421,15 @@ fn leadership_is_confirmed_by_a_quorum_only() {
 }
 
 #[test]
-fn couriers_travel_between_learner_and_leader() {
+fn letters_travel_between_learner_and_leader() {
     let mut ensemble = Ensemble::three();
-    ensemble.input(ONE, Input::Courier { to: THREE, body: body("up") });
-    ensemble.input(THREE, Input::Courier { to: ONE, body: body("down") });
-    ensemble.input(ONE, Input::Courier { to: TWO, body: body("across") });
+    ensemble.input(ONE, Input::Letter { to: THREE, body: body("up") });
+    ensemble.input(THREE, Input::Letter { to: ONE, body: body("down") });
+    ensemble.input(ONE, Input::Letter { to: TWO, body: body("across") });
     ensemble.run(20);
-    assert_eq!(ensemble.servers[&THREE].couriers, [body("up")]);
-    assert_eq!(ensemble.servers[&ONE].couriers, [body("down")]);
-    assert!(ensemble.servers[&TWO].couriers.is_empty());
+    assert_eq!(ensemble.servers[&THREE].letters, [body("up")]);
+    assert_eq!(ensemble.servers[&ONE].letters, [body("down")]);
+    assert!(ensemble.servers[&TWO].letters.is_empty());
 }
 
 #[test]
@@ -426,8 +437,7 @@ fn observers_follow_without_a_voice() {
     let mut members = Membership::of_voters([ONE, TWO]);
     members.observers.insert(THREE);
     let mut ensemble = Ensemble::new(members, |settings| settings);
-    [ONE, TWO, THREE].map(|id| ensemble.start(id, Epochs::default(), Vec::new()));
-    ensemble.run(500);
+    ensemble.start_three();
     assert_eq!(ensemble.leader(), Some(TWO));
     ensemble.propose(TWO, "a");
     ensemble.run(200);

@@ -19,7 +19,7 @@ use coordinator::config::{
     AuthConfig, DigestAlgorithm, DigestConfig, LimitsConfig, SessionConfig, TreeConfig,
 };
 use coordinator::request::auth::digest_id;
-use coordinator::request::{Now, Service, Settings};
+use coordinator::request::{Duty, Now, Service, Settings};
 use coordinator::store::{Disk, Log, LogOptions, Recovery, Retention, SnapshotWriter, StoreError};
 use coordinator::tree::Tree;
 use coordinator::tree::command::{Command, Op};
@@ -655,7 +655,7 @@ impl World {
 
     fn start(&mut self) -> Result<(), Violation> {
         let now = self.now();
-        self.server.service.start(now);
+        self.server.service.stand(Duty::Alone, now);
         self.pump(None)
     }
 

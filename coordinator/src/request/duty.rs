@@ -1,0 +1,365 @@
+//! What a server is to the others: it leads, follows, or is alone; and what it does then for their clients and its own.
+//!
+//! A follower answers reads itself. Writes, sessions that come from elsewhere and `sync` go to the leader. When a server
+//! is out of step, nothing is read from its clients; whoever waits for an answer that may never come is sent away at once,
+//! the others only if it takes long.
+
+use std::collections::BTreeMap;
+
+use client::wire::zk::{ConnectResponse, SessionId, Zxid};
+
+use super::connection::{Phase, Waiting};
+use super::letter::{self, Letter};
+use super::session_clock::SessionClock;
+use super::{Now, Proposal, Rules, Service};
+use crate::tree::command::{Command, Op};
+use crate::tree::watches::ConnectionId;
+
+/// What a server is to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Duty {
+    /// It is not in step with a leader: it serves nobody.
+    #[default]
+    Idle,
+    /// There are no others.
+    Alone,
+    Leading,
+    Following,
+}
+
+/// A server that finds no leader keeps idle connections for so long.
+const IDLE_PATIENCE_US: u64 = 2_000_000;
+
+/// Sessions in one message that tells the leader of signs of life.
+const TOUCHES_MAX: usize = 50_000;
+
+/// Somebody who waits until this leader knows that it still leads.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    ticket: u64,
+    /// The server that asked; `None` is this one.
+    server: Option<u8>,
+    serial: u64,
+    zxid: Zxid,
+}
+
+/// What ties a server to the others.
+#[derive(Debug, Default)]
+pub(super) struct Ties {
+    pub(super) duty: Duty,
+    /// Whether this process has made itself known in the log.
+    pub(super) registered: bool,
+    idle_since_us: u64,
+    /// To a server, or to the leader.
+    letters: BTreeMap<Option<u8>, Vec<Letter>>,
+    /// As leader: which server a session is on.
+    pub(super) owners: BTreeMap<SessionId, u8>,
+    /// As follower: sessions that gave a sign of life.
+    touched: std::collections::BTreeSet<SessionId>,
+    /// Connections whose session the leader has to know.
+    reattaching: BTreeMap<u64, (ConnectionId, SessionId)>,
+    doubts: std::collections::VecDeque<Doubt>,
+    next_ticket: u64,
+    confirm: Option<u64>,
+    /// Connections that wait for a `sync`, in the order of their serials.
+    syncs: std::collections::VecDeque<(u64, ConnectionId)>,
+    /// Answers that wait until this server is that far.
+    synced: std::collections::VecDeque<(Zxid, u64)>,
+}
+
+impl Service {
+    pub fn duty(&self) -> Duty {
+        self.ties.duty
+    }
+
+    /// What this server is to the others has changed.
+    pub fn stand(&mut self, duty: Duty, now: Now) {
+        if duty == self.ties.duty {
+            return;
+        }
+        self.let_go(now);
+        self.ties.duty = duty;
+        let tick_ms = self.settings.session.tick.as_millis() as u64;
+        self.clock = SessionClock::new(tick_ms, now.monotonic_ms());
+        match duty {
+            Duty::Idle => return,
+            Duty::Following => {}
+            Duty::Alone | Duty::Leading => {
+                // Whoever lived under the leader before gets all of its time again.
+                for (id, session) in self.tree.sessions().iter() {
+                    self.clock.add(id, session.timeout_ms);
+                }
+            }
+        }
+        if self.ties.registered {
+            self.serving = true;
+            self.go_on();
+        } else {
+            self.start(now);
+        }
+    }
+
+    /// Nobody's wishes go on: what was asked may have happened or not, and only a new connection can find out.
+    fn let_go(&mut self, now: Now) {
+        self.serving = false;
+        let waits = |waiting: &Waiting| !matches!(waiting, Waiting::Behind { .. });
+        let uncertain: Vec<ConnectionId> = self
+            .clients
+            .map
+            .iter()
+            .filter(|(_, connection)| {
+                matches!(connection.phase, Phase::Opening | Phase::Leaving)
+                    || connection.waiting.iter().any(waits)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        uncertain.into_iter().for_each(|id| self.clients.close(id));
+        self.pending.clear();
+        self.proposals.clear();
+        self.ending.clear();
+        self.reaping.clear();
+        let Ties { registered, next_ticket, .. } = std::mem::take(&mut self.ties);
+        self.ties = Ties { registered, next_ticket, idle_since_us: now.monotonic_us, ..Ties::default() };
+    }
+
+    /// Sends idle clients away when it takes too long; they may find a better server.
+    pub(super) fn lose_patience(&mut self, now: Now) {
+        let waited_us = now.monotonic_us.saturating_sub(self.ties.idle_since_us);
+        if self.ties.duty == Duty::Idle && waited_us > IDLE_PATIENCE_US && !self.clients.map.is_empty() {
+            let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
+            everybody.into_iter().for_each(|id| self.clients.close(id));
+        }
+    }
+
+    /// Whether deadlines of sessions are this server's business.
+    pub(super) fn keeps_time(&self) -> bool {
+        matches!(self.ties.duty, Duty::Alone | Duty::Leading)
+    }
+
+    pub(super) fn touch(&mut self, session: SessionId) {
+        if self.ties.duty == Duty::Following {
+            self.ties.touched.insert(session);
+        } else {
+            self.clock.touch(session);
+        }
+    }
+
+    /// Tells the leader of signs of life.
+    pub(super) fn report_touches(&mut self) {
+        if self.ties.duty != Duty::Following || self.ties.touched.is_empty() {
+            return;
+        }
+        let touched = std::mem::take(&mut self.ties.touched);
+        let sessions: Vec<i64> = touched.into_iter().map(|session| session.0).collect();
+        for sessions in sessions.chunks(TOUCHES_MAX) {
+            self.send_letter(None, Letter::Touch { sessions: sessions.to_vec() });
+        }
+    }
+
+    pub(super) fn send_letter(&mut self, to: Option<u8>, letter: Letter) {
+        self.ties.letters.entry(to).or_default().push(letter);
+    }
+
+    /// Messages for other servers; to the leader, where no server is named.
+    pub fn take_letters(&mut self) -> Vec<(Option<u8>, Vec<u8>)> {
+        if self.ties.letters.is_empty() {
+            return Vec::new();
+        }
+        let letters = std::mem::take(&mut self.ties.letters);
+        letters.into_iter().map(|(to, letters)| (to, letter::encode(&letters))).collect()
+    }
+
+    /// The highest ticket that wants this server's leadership confirmed, see [`Service::confirmed`].
+    pub fn take_confirm(&mut self) -> Option<u64> {
+        self.ties.confirm.take()
+    }
+
+    /// Another server's message has come.
+    pub fn letter(&mut self, from: u8, bytes: &[u8], now: Now) {
+        let Some(letters) = letter::decode(bytes) else {
+            tracing::warn!(server = from, "a message from another server cannot be read");
+            return;
+        };
+        for letter in letters {
+            match (self.ties.duty, letter) {
+                (Duty::Leading, Letter::Forward { serial, command }) => {
+                    self.forwarded(from, serial, &command, now);
+                }
+                (Duty::Leading, Letter::Revalidate { serial, session, timeout_ms }) => {
+                    let session = SessionId(session);
+                    let alive = self.is_alive(session);
+                    if alive {
+                        self.clock.set_timeout(session, timeout_ms);
+                        self.ties.owners.insert(session, from);
+                    }
+                    self.send_letter(Some(from), Letter::Revalidated { serial, alive });
+                }
+                (Duty::Leading, Letter::Touch { sessions }) => {
+                    sessions.into_iter().for_each(|session| self.clock.touch(SessionId(session)));
+                }
+                (Duty::Leading, Letter::Sync { serial }) => self.doubt(Some(from), serial),
+                (Duty::Following, Letter::Refused { serial }) => self.refused(serial),
+                (Duty::Following, Letter::Revalidated { serial, alive }) => {
+                    self.revalidated(serial, alive);
+                }
+                (Duty::Following, Letter::Synced { serial, zxid }) => {
+                    self.ties.synced.push_back((Zxid(zxid), serial));
+                    self.answer_syncs(now);
+                }
+                // From before this server's duty changed.
+                _ => {}
+            }
+        }
+    }
+
+    /// Proposes what another server's client wants, as of this leader's clock.
+    fn forwarded(&mut self, from: u8, serial: u64, bytes: &[u8], now: Now) {
+        let Ok(mut command) = Command::decode(bytes) else {
+            tracing::warn!(server = from, "another server forwards a command that cannot be read");
+            return self.send_letter(Some(from), Letter::Refused { serial });
+        };
+        let session = SessionId(command.session);
+        match command.op {
+            Op::Start { .. } => {}
+            Op::CreateSession { .. } => {
+                self.ties.owners.insert(session, from);
+            }
+            _ if *self.ties.owners.entry(session).or_insert(from) != from => {
+                return self.send_letter(Some(from), Letter::Refused { serial });
+            }
+            Op::CloseSession => {
+                self.ending.insert(session);
+            }
+            _ => self.clock.touch(session),
+        }
+        command.time_ms = now.wall_ms;
+        command.rules =
+            Rules { skip_acl: self.settings.auth.skip_acl, enforce_quota: self.settings.tree.enforce_quota };
+        self.proposals.push(Proposal { origin: from, serial, bytes: command.encode().into() });
+    }
+
+    /// The leader gives a command of ours no place: the session is on another server now.
+    fn refused(&mut self, serial: u64) {
+        let index = self.pending.partition_point(|pending| pending.serial < serial);
+        if let Some(pending) = self.pending.get_mut(index).filter(|pending| pending.serial == serial)
+            && let Some(id) = pending.connection.take()
+        {
+            if let Some(connection) = self.clients.get(id) {
+                self.ending.remove(&connection.session);
+            }
+            self.clients.close(id);
+        }
+    }
+
+    /// As leader: whether a session of one of our own clients has moved away.
+    pub(super) fn has_moved(&mut self, session: SessionId) -> bool {
+        let own = self.settings.server_id;
+        self.ties.duty == Duty::Leading && *self.ties.owners.entry(session).or_insert(own) != own
+    }
+
+    pub(super) fn is_alive(&self, session: SessionId) -> bool {
+        self.tree.sessions().contains(session) && !self.ending.contains(&session)
+    }
+
+    // ---- Sessions that come from elsewhere ----
+
+    /// Asks the leader about a session that a client brought along.
+    pub(super) fn revalidate(&mut self, id: ConnectionId, session: SessionId, timeout_ms: u32) {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        if let Some(connection) = self.clients.get_mut(id) {
+            connection.phase = Phase::Opening;
+        }
+        self.ties.reattaching.insert(serial, (id, session));
+        self.send_letter(None, Letter::Revalidate { serial, session: session.0, timeout_ms });
+    }
+
+    fn revalidated(&mut self, serial: u64, alive: bool) {
+        let Some((id, session)) = self.ties.reattaching.remove(&serial) else { return };
+        if self.clients.get(id).is_none_or(|connection| connection.phase != Phase::Opening) {
+            return;
+        }
+        if alive {
+            self.replace_connection(id, session);
+        } else {
+            self.tell_expired(id);
+        }
+    }
+
+    pub(super) fn tell_expired(&mut self, id: ConnectionId) {
+        let response = ConnectResponse::expired(self.clients.get(id).and_then(|c| c.read_only));
+        self.clients.send(id, |out| response.write(out));
+        self.clients.close(id);
+    }
+
+    // ---- Sync ----
+
+    /// A client wants to see everything that anybody was told before now.
+    pub(super) fn sync(&mut self, id: ConnectionId, frame: &[u8], now: Now) {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let Some(connection) = self.clients.get_mut(id) else { return };
+        let received_us = now.monotonic_us;
+        connection.waiting.push_back(Waiting::Sync {
+            serial,
+            frame: frame.into(),
+            received_us,
+            ready: false,
+        });
+        connection.waiting_bytes += frame.len();
+        self.outstanding += 1;
+        self.outstanding_bytes += frame.len();
+        self.ties.syncs.push_back((serial, id));
+        if self.ties.duty == Duty::Leading {
+            self.doubt(None, serial);
+            return;
+        }
+        let letters = self.ties.letters.entry(None).or_default();
+        match letters.last_mut() {
+            // One question for many clients.
+            Some(Letter::Sync { serial: last }) => *last = serial,
+            _ => letters.push(Letter::Sync { serial }),
+        }
+    }
+
+    /// As leader: everything that anybody was told is executed here. But does it still lead?
+    fn doubt(&mut self, server: Option<u8>, serial: u64) {
+        self.ties.next_ticket += 1;
+        let ticket = self.ties.next_ticket;
+        self.ties.doubts.push_back(Doubt { ticket, server, serial, zxid: self.tree.zxid() });
+        self.ties.confirm = Some(ticket);
+    }
+
+    /// A quorum has confirmed that this server led after the ticket was given.
+    pub fn confirmed(&mut self, ticket: u64, now: Now) {
+        while let Some(doubt) = self.ties.doubts.pop_front_if(|doubt| doubt.ticket <= ticket) {
+            let Doubt { server, serial, zxid, .. } = doubt;
+            match server {
+                Some(_) => self.send_letter(server, Letter::Synced { serial, zxid: zxid.0 }),
+                None => self.ties.synced.push_back((zxid, serial)),
+            }
+        }
+        self.answer_syncs(now);
+    }
+
+    /// Answers every `sync` for which this server is far enough.
+    pub(super) fn answer_syncs(&mut self, now: Now) {
+        while let Some((zxid, answered)) = self.ties.synced.front().copied() {
+            if zxid > self.tree.zxid() {
+                break;
+            }
+            self.ties.synced.pop_front();
+            while let Some((serial, id)) = self.ties.syncs.pop_front_if(|(serial, _)| *serial <= answered) {
+                let Some(connection) = self.clients.get_mut(id) else { continue };
+                for waiting in &mut connection.waiting {
+                    if let Waiting::Sync { serial: of, ready, .. } = waiting
+                        && *of == serial
+                    {
+                        *ready = true;
+                    }
+                }
+                self.answer_behind(id, now);
+            }
+        }
+    }
+}
