@@ -40,7 +40,7 @@ pub struct Configuration {
     pub payload_bytes: u64,
     pub snapshot_every: u64,
     pub snapshots_kept: usize,
-    pub chunks: u32,
+    pub pieces: u64,
     /// Messages are encoded and decoded on their way.
     pub encoded: bool,
     /// What was executed is reported at once, or with the next turn.
@@ -86,7 +86,7 @@ impl Configuration {
             payload_bytes: random.power_of_two(0, 10),
             snapshot_every: random.between(5, 200),
             snapshots_kept: random.between(1, 3) as usize,
-            chunks: random.between(1, 9) as u32,
+            pieces: random.between(1, 9),
             encoded: random.one_in(8),
             executed_at_once: random.coin(),
             drift: if random.coin() { 50_000 } else { 0 },
@@ -139,7 +139,7 @@ impl Configuration {
         with("right clocks", Configuration { drift: 0, ..self.clone() });
         with("no slow messages", Configuration { hiccup_us: 0, ..self.clone() });
         with("long epochs", Configuration { counter_max: u32::MAX, ..self.clone() });
-        with("one chunk", Configuration { chunks: 1, ..self.clone() });
+        with("one piece", Configuration { pieces: 1, ..self.clone() });
         all
     }
 }

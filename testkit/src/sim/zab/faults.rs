@@ -33,8 +33,8 @@ pub enum Fault {
     BadSync,
     /// Everything on a disk is lost.
     Wipe,
-    /// A chunk of a snapshot cannot be read, or is not what it was.
-    BadChunk,
+    /// A piece of a snapshot cannot be read, or is not what it was.
+    BadPiece,
     /// A member is asked to stop.
     HandOver,
 }
@@ -51,7 +51,7 @@ impl Fault {
         Fault::SlowDisk,
         Fault::BadSync,
         Fault::Wipe,
-        Fault::BadChunk,
+        Fault::BadPiece,
         Fault::HandOver,
     ];
 
@@ -67,7 +67,7 @@ impl Fault {
             Fault::SlowDisk => "slow-disk",
             Fault::BadSync => "bad-sync",
             Fault::Wipe => "wipe",
-            Fault::BadChunk => "bad-chunk",
+            Fault::BadPiece => "bad-piece",
             Fault::HandOver => "hand-over",
         }
     }
@@ -223,7 +223,7 @@ impl World {
                 member.promised = Default::default();
                 self.note(at, "wipe", 0, String::new);
             }
-            Fault::BadChunk => self.bad_chunks += 1,
+            Fault::BadPiece => self.bad_pieces += 1,
             Fault::HandOver => self.hand_over(at)?,
         }
         self.trace.fault(fault.name());

@@ -34,7 +34,7 @@ impl World {
         let now_us = self.agenda.now_us();
         self.note(0, "heal", core.len() as u64, || format!("from now on members at {core:?} are well"));
         self.heal_all();
-        self.bad_chunks = 0;
+        self.bad_pieces = 0;
         for at in 0..self.members.len() {
             if core.contains(&at) {
                 // Whoever was asked to stop would have been gone by now.

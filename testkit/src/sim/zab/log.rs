@@ -104,9 +104,7 @@ impl World {
                 }
             }
             Doing::Job(Job::Truncate(zxid)) => self.truncate(at, zxid)?,
-            Doing::Job(Job::WriteChunk { zxid, index, bytes, last }) => {
-                self.write_chunk(at, zxid, index, bytes, last);
-            }
+            Doing::Job(Job::Replace(zxid)) => self.replace(at, zxid),
             Doing::Job(Job::Append(_)) => unreachable!("appends are written together"),
         }
         self.run_log(at);
@@ -144,38 +142,20 @@ impl World {
         Ok(())
     }
 
-    fn write_chunk(&mut self, at: At, zxid: Zxid, index: u32, bytes: bytes::Bytes, last: bool) {
+    fn replace(&mut self, at: At, zxid: Zxid) {
         let forgetful = self.plants(Planted::RenameWithoutSync);
         let member = &mut self.members[at];
         let Some(process) = &mut member.process else { return };
-        if index == 0 {
-            process.incoming = Some((zxid, Vec::new()));
-        }
-        let mut fits = false;
-        if let Some((of, chunks)) = &mut process.incoming
-            && *of == zxid
-            && chunks.len() == index as usize
-        {
-            chunks.push(bytes);
-            fits = true;
-        }
-        if !last {
-            return self.give(at, Input::ChunkWritten { zxid, index });
-        }
-        let chunks = process.incoming.take().map_or_else(Vec::new, |(_, chunks)| chunks);
-        let snapshot = Snapshot::join(zxid, &chunks).filter(|_| fits);
-        let done = snapshot.is_some();
-        if let Some(snapshot) = snapshot {
-            process.state = snapshot.state().clone();
-            process.known = 0;
-            process.writing_snapshot = None;
-            member.device.replace(snapshot, forgetful);
-            member.promised = zxid;
-        } else {
-            self.trace.mark("a received snapshot was damaged");
-        }
-        self.note(at, "replaced", zxid.0, || format!("{zxid}, done: {done}"));
-        self.give(at, Input::Replaced { zxid, done });
+        let whole = process.incoming.take().and_then(|incoming| incoming.whole);
+        let snapshot = whole.filter(|snapshot| snapshot.zxid() == zxid);
+        let snapshot = snapshot.expect("only what was received completely replaces a log");
+        process.state = snapshot.state().clone();
+        process.known = 0;
+        process.writing_snapshot = None;
+        member.device.replace(snapshot, forgetful);
+        member.promised = zxid;
+        self.note(at, "replaced", zxid.0, || zxid.to_string());
+        self.give(at, Input::Replaced { zxid });
     }
 
     /// Begins a snapshot of its own when it is time.

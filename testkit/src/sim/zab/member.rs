@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use client::wire::zk::Zxid;
-use coordinator::zab::{Entry, Epochs, Input, MemberId, Replica, Standing};
+use coordinator::zab::{Entry, Epochs, Input, MemberId, Replica, SnapshotRef, Standing};
 
 use super::device::Device;
 use super::state::{Snapshot, State};
@@ -16,7 +16,7 @@ pub(super) enum Job {
     Append(Entry),
     SaveEpochs(Epochs),
     Truncate(Zxid),
-    WriteChunk { zxid: Zxid, index: u32, bytes: Bytes, last: bool },
+    Replace(Zxid),
 }
 
 /// What it is doing.
@@ -32,6 +32,15 @@ pub(super) enum Doing {
 pub(super) struct Outgoing {
     pub(super) attempt: u64,
     pub(super) snapshot: Rc<Snapshot>,
+}
+
+/// A snapshot that is coming in; it lasts as long as the process.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) id: SnapshotRef,
+    pub(super) pieces: Vec<Bytes>,
+    /// All of it, when it is there and good.
+    pub(super) whole: Option<Rc<Snapshot>>,
 }
 
 /// What a client asks for.
@@ -58,9 +67,11 @@ pub(super) struct Process {
     pub(super) standing: Standing,
     pub(super) jobs: VecDeque<Job>,
     pub(super) doing: Option<Doing>,
-    pub(super) incoming: Option<(Zxid, Vec<Bytes>)>,
-    /// The attempt in which chunks are coming in.
+    pub(super) incoming: Option<Incoming>,
+    /// The attempt in which pieces are coming in.
     pub(super) receiving: Option<u64>,
+    /// When the thread that carries snapshots has done what it was asked.
+    pub(super) courier_us: u64,
     pub(super) outgoing: BTreeMap<MemberId, Outgoing>,
     pub(super) writing_snapshot: Option<Rc<Snapshot>>,
     pub(super) commands_since_snapshot: u64,

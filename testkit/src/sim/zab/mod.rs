@@ -17,6 +17,7 @@ mod member;
 mod network;
 mod report;
 mod state;
+mod transfer;
 mod turn;
 mod work;
 
@@ -28,7 +29,7 @@ use coordinator::zab::{Epochs, Input, MemberId, Persistent, Replica, Standing};
 use self::agenda::{Agenda, At, Happening};
 use self::faults::Partition;
 use self::healing::Healing;
-use self::member::{Doing, Job, Member, Process};
+use self::member::{Doing, Incoming, Job, Member, Process};
 use self::network::{Break, Item, Network};
 use self::state::{Snapshot, State, identity};
 use super::random::Random;
@@ -109,7 +110,7 @@ pub struct World {
     ledger: Ledger,
     trace: Trace,
     partitions: Vec<Partition>,
-    bad_chunks: u64,
+    bad_pieces: u64,
     /// Payloads are numbered.
     next_payload: u64,
     healing: Option<Healing>,
@@ -195,7 +196,7 @@ impl World {
             ledger,
             trace: Trace::new(options.detail),
             partitions: Vec::new(),
-            bad_chunks: 0,
+            bad_pieces: 0,
             next_payload: 1,
             healing: None,
             events: 0,
@@ -327,7 +328,7 @@ impl World {
         let peer = self.members[from].id;
         let input = match item {
             Item::Up(_) => Input::LinkUp(peer),
-            Item::Message(message) => Input::Received(peer, message),
+            Item::Message(message) => Input::Heard(peer, message),
             Item::Down => {
                 self.network.dial(&mut self.agenda, from, to);
                 Input::LinkDown(peer)
@@ -369,6 +370,7 @@ impl World {
             doing: None,
             incoming: None,
             receiving: None,
+            courier_us: 0,
             outgoing: Default::default(),
             writing_snapshot: None,
             commands_since_snapshot: 0,
@@ -426,12 +428,7 @@ impl World {
     }
 
     /// What the log's thread was doing when the process died was done all the same.
-    fn half_done(
-        &mut self,
-        at: At,
-        job: Job,
-        incoming: Option<(Zxid, Vec<bytes::Bytes>)>,
-    ) -> Result<(), Violation> {
+    fn half_done(&mut self, at: At, job: Job, incoming: Option<Incoming>) -> Result<(), Violation> {
         match job {
             Job::SaveEpochs(epochs) => self.save_epochs(at, epochs),
             Job::Truncate(zxid) => {
@@ -440,10 +437,8 @@ impl World {
                 member.promised = member.promised.min(zxid);
                 Ok(())
             }
-            Job::WriteChunk { zxid, bytes, last: true, .. } => {
-                let mut chunks = incoming.map_or_else(Vec::new, |(_, chunks)| chunks);
-                chunks.push(bytes);
-                if let Some(snapshot) = Snapshot::join(zxid, &chunks) {
+            Job::Replace(zxid) => {
+                if let Some(snapshot) = incoming.and_then(|incoming| incoming.whole) {
                     let forgetful = self.plants(Planted::RenameWithoutSync);
                     let member = &mut self.members[at];
                     member.promised = zxid;
@@ -451,7 +446,7 @@ impl World {
                 }
                 Ok(())
             }
-            Job::Append(_) | Job::WriteChunk { .. } => Ok(()),
+            Job::Append(_) => Ok(()),
         }
     }
 }

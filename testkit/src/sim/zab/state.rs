@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use bytes::{BufMut, Bytes};
 use client::wire::zk::Zxid;
+use coordinator::zab::SnapshotRef;
 
 use crate::check::zab::{Applied, digest_after};
 
@@ -73,31 +74,38 @@ impl Snapshot {
         &self.state
     }
 
-    /// One chunk of so many, and whether it is the last.
-    pub(super) fn chunk(&self, index: u32, chunks: u32) -> Option<(Bytes, bool)> {
-        let (index, chunks) = (index as usize, chunks as usize);
-        if index >= chunks {
+    /// Which file it is, so to say.
+    pub(super) fn id(&self) -> SnapshotRef {
+        SnapshotRef {
+            zxid: self.zxid().0,
+            file_bytes: self.state.applied.len() as u64 * 16 + 8,
+            crc: self.state.digest() as u32,
+        }
+    }
+
+    /// One piece of so many.
+    pub(super) fn piece(&self, index: u64, pieces: u64) -> Option<Bytes> {
+        if index >= pieces {
             return None;
         }
-        let count = self.state.applied.len();
-        let range = count * index / chunks..count * (index + 1) / chunks;
+        let count = self.state.applied.len() as u64;
+        let range = (count * index / pieces) as usize..(count * (index + 1) / pieces) as usize;
         let mut bytes = Vec::with_capacity(range.len() * 16 + 8);
         for applied in &self.state.applied[range] {
             bytes.put_u64(applied.zxid.0);
             bytes.put_u64(applied.identity);
         }
-        let last = index + 1 == chunks;
-        if last {
+        if index + 1 == pieces {
             bytes.put_u64(self.state.digest());
         }
-        Some((bytes.into(), last))
+        Some(bytes.into())
     }
 
-    /// From all its chunks; `None` if they do not belong together.
-    pub(super) fn join(zxid: Zxid, chunks: &[Bytes]) -> Option<Rc<Snapshot>> {
+    /// From all its pieces; `None` if they are not what was announced.
+    pub(super) fn join(id: SnapshotRef, pieces: &[Bytes]) -> Option<Rc<Snapshot>> {
         let mut words = Vec::new();
-        for chunk in chunks {
-            let whole = chunk.chunks_exact(8);
+        for piece in pieces {
+            let whole = piece.chunks_exact(8);
             if !whole.remainder().is_empty() {
                 return None;
             }
@@ -108,6 +116,7 @@ impl Snapshot {
         for pair in words.chunks_exact(2) {
             state.execute(Zxid(pair[0]), pair[1]);
         }
-        (state.zxid() == zxid && state.digest() == digest).then(|| Snapshot::of(state))
+        let snapshot = Snapshot::of(state);
+        (snapshot.state.digest() == digest && snapshot.id() == id).then_some(snapshot)
     }
 }

@@ -6,8 +6,8 @@ use coordinator::zab::{Effect, Entry, Input, MemberId, Message, Standing};
 
 use super::World;
 use super::agenda::{At, Happening};
-use super::member::{Job, Outgoing};
-use super::state::{Snapshot, identity};
+use super::member::Job;
+use super::state::identity;
 use crate::check::service::{Violation, violation};
 use crate::check::zab::Applied;
 
@@ -80,22 +80,18 @@ impl World {
             Effect::Append(entry) => self.ask_log(at, Job::Append(entry)),
             Effect::SaveEpochs(epochs) => self.ask_log(at, Job::SaveEpochs(epochs)),
             Effect::Truncate(zxid) => self.ask_log(at, Job::Truncate(zxid)),
-            Effect::WriteChunk { zxid, index, bytes, last } => {
-                self.ask_log(at, Job::WriteChunk { zxid, index, bytes, last });
-            }
+            Effect::Receive(snapshot) => self.receive(at, snapshot),
+            Effect::WritePiece { snapshot, index, bytes } => self.write_piece(at, snapshot, index, bytes),
+            Effect::Replace(zxid) => self.ask_log(at, Job::Replace(zxid)),
             Effect::OpenSnapshot { learner, attempt, at_least } => {
                 self.open_snapshot(at, learner, attempt, at_least);
             }
-            Effect::ReadChunk { learner, attempt, index } => self.read_chunk(at, learner, attempt, index),
-            Effect::CloseSnapshot { learner } => {
-                if let Some(process) = &mut self.members[at].process {
-                    process.outgoing.remove(&learner);
-                }
-            }
+            Effect::ReadPiece { learner, attempt, index } => self.read_piece(at, learner, attempt, index),
+            Effect::CloseSnapshot { learner } => self.close_snapshot(at, learner),
             Effect::Deliver(entry) => self.deliver(at, &entry)?,
             Effect::Stand(standing) => self.stand(at, standing)?,
             Effect::Confirmed { ticket } => self.confirmed(at, ticket)?,
-            Effect::Courier { from, body } => self.courier(at, from, &body),
+            Effect::Letter { from, body } => self.letter(at, from, &body),
             Effect::Diverged { zxid } => {
                 return violation("C6", format!("{} is said to differ at {zxid}", self.members[at].id));
             }
@@ -150,7 +146,7 @@ impl World {
             Message::Sync { plan: Plan::Snapshot { .. }, .. } => "SNAP",
             Message::Resign { .. } => "leadership handed over",
             Message::Rejoin { .. } => "a learner was told to begin anew",
-            Message::ChunkTaken { attempt, next, .. } => {
+            Message::Want { attempt, next, .. } => {
                 let Some(process) = &mut self.members[at].process else { return };
                 if process.receiving.replace(*attempt) == Some(*attempt) || *next == 0 {
                     return;
@@ -261,55 +257,5 @@ impl World {
         }
         self.note(at, "confirmed", ticket, || ticket.to_string());
         Ok(())
-    }
-
-    fn open_snapshot(&mut self, at: At, learner: MemberId, attempt: u64, at_least: Zxid) {
-        let kept = self.configuration.snapshots_kept;
-        let member = &mut self.members[at];
-        let Some(process) = &mut member.process else { return };
-        let mut snapshot = member.device.snapshot_at_least(at_least);
-        if snapshot.is_none() && process.state.zxid() >= at_least {
-            let made = Snapshot::of(process.state.clone());
-            if member.device.synced() >= made.zxid() {
-                member.device.keep(made.clone(), kept);
-            }
-            snapshot = Some(made);
-        }
-        if self.bad_chunks > 0 && self.faults.one_in(8) {
-            self.bad_chunks -= 1;
-            snapshot = None;
-        }
-        let zxid = snapshot.as_ref().map(|snapshot| snapshot.zxid());
-        if let Some(snapshot) = snapshot {
-            process.outgoing.insert(learner, Outgoing { attempt, snapshot });
-        }
-        self.later(at, Input::SnapshotOpened { learner, attempt, zxid });
-    }
-
-    fn read_chunk(&mut self, at: At, learner: MemberId, attempt: u64, index: u32) {
-        let Some(process) = &mut self.members[at].process else { return };
-        let outgoing = process.outgoing.get(&learner).filter(|outgoing| outgoing.attempt == attempt);
-        let mut chunk =
-            outgoing.and_then(|outgoing| outgoing.snapshot.chunk(index, self.configuration.chunks));
-        if self.bad_chunks > 0 {
-            self.bad_chunks -= 1;
-            chunk = match chunk {
-                Some((bytes, last)) if self.faults.coin() => {
-                    let mut bytes = bytes.to_vec();
-                    if let Some(byte) = bytes.last_mut() {
-                        *byte ^= 1;
-                    }
-                    Some((bytes.into(), last))
-                }
-                _ => None,
-            };
-        }
-        self.later(at, Input::ChunkRead { learner, attempt, index, chunk });
-    }
-
-    fn later(&mut self, at: At, input: Input) {
-        let us = self.disks.between(100, 30_000);
-        let life = self.members[at].life;
-        self.agenda.after(us, Happening::Later { at, life, input: Box::new(input) });
     }
 }

@@ -83,7 +83,7 @@ impl World {
                 let mut body = Vec::with_capacity(8 + bytes.len());
                 body.put_u64(serial);
                 body.put_slice(&bytes);
-                let input = Input::Courier { to: leader, body: body.into() };
+                let input = Input::Letter { to: leader, body: body.into() };
                 process.replica.step(local_us, input, &mut effects);
             }
             self.carry_out(at, local_us, &mut effects)?;
@@ -92,11 +92,11 @@ impl World {
     }
 
     /// From another member's server: a request, or the leader's word that it was proposed.
-    pub(super) fn courier(&mut self, at: At, from: MemberId, body: &Bytes) {
+    pub(super) fn letter(&mut self, at: At, from: MemberId, body: &Bytes) {
         let id = self.members[at].id;
         let Some(process) = &mut self.members[at].process else { return };
         let Some((serial, bytes)) = body.split_first_chunk::<8>() else {
-            self.trace.mark("a courier came back");
+            self.trace.mark("a letter came back");
             return;
         };
         let serial = u64::from_be_bytes(*serial);
@@ -105,7 +105,7 @@ impl World {
             process.requests.push_back(Request { origin: from, serial, bytes });
             if serial.is_multiple_of(16) {
                 let body = Bytes::from_static(b"taken");
-                process.inbox.push_back(Input::Courier { to: from, body });
+                process.inbox.push_back(Input::Letter { to: from, body });
                 self.plan_turn(at);
             }
         } else {
