@@ -13,6 +13,7 @@ pub mod config;
 pub mod import;
 pub mod limits;
 pub mod logging;
+pub mod member;
 pub mod metrics;
 pub mod net;
 pub mod request;

@@ -260,7 +260,7 @@ impl Connection {
             self.greeted = true;
             handled += 4 + size;
         }
-        core.pump();
+        core.pump_soon();
         Ok(handled)
     }
 

@@ -6,6 +6,7 @@
 
 mod auditing;
 mod core;
+mod disk_work;
 mod opening;
 mod queries;
 mod streams;
@@ -28,8 +29,8 @@ use crate::limits;
 use crate::net::admin;
 use crate::net::listener::{self, Doorkeeper, Kind};
 use crate::net::tls::TlsGate;
-use crate::request::Duty;
 use crate::view::{Ask, Query};
+use crate::zab::Input;
 
 /// How often sessions, containers and nodes with a time to live are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -82,12 +83,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = Rc::new(Notify::new());
     let core = open(&config, started, Rc::clone(&stop))?;
     let mailbox = Arc::clone(&core.borrow().mailbox);
+    let couriers = Arc::clone(&mailbox);
     let audit = Audit::open(config.audit.as_ref()).context("cannot open the audit log")?;
     let user = std::env::var("USER").unwrap_or_default();
     audit.record(&Record::server(&user, Operation::ServerStart, audit::Outcome::Success));
     if audit.enabled() {
         let mut core = core.borrow_mut();
-        core.service.keep_audit();
+        core.member.service.keep_audit();
         core.audit = Some(audit);
     }
     let (asks, questions) = tokio::sync::mpsc::channel(limits::QUERY_QUEUE_MAX);
@@ -99,14 +101,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tokio::task::spawn_local(snapshot_events(Rc::clone(&core), mailbox)),
         tokio::task::spawn_local(walk_snapshots(Rc::clone(&core))),
         tokio::task::spawn_local(ticks(Rc::clone(&core))),
+        tokio::task::spawn_local(turns(Rc::clone(&core))),
+        tokio::task::spawn_local(disk_work::courier_events(Rc::clone(&core), couriers)),
     ];
-    {
-        let mut core = core.borrow_mut();
-        let now = core.now();
-        core.service.stand(Duty::Alone, now);
-        core.pump();
-    }
-    while !core.borrow().service.is_serving() {
+    core.borrow_mut().input(Input::Tick);
+    while !core.borrow().member.service.is_serving() {
         tokio::task::yield_now().await;
         if core.borrow().fatal.is_some() {
             break;
@@ -177,6 +176,15 @@ async fn walk_snapshots(core: Rc<RefCell<Core>>) {
     }
 }
 
+/// Ends a turn when everything that was ready was handled.
+async fn turns(core: Rc<RefCell<Core>>) {
+    let wake = Rc::clone(&core.borrow().pump_wake);
+    loop {
+        wake.notified().await;
+        core.borrow_mut().pump();
+    }
+}
+
 async fn ticks(core: Rc<RefCell<Core>>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -187,7 +195,8 @@ async fn ticks(core: Rc<RefCell<Core>>) {
         let mut core = core.borrow_mut();
         let now = core.now();
         core.rotate_metrics();
-        core.service.tick(now);
+        core.input(Input::Tick);
+        core.member.service.tick(now);
         core.pump();
     }
 }
@@ -242,17 +251,15 @@ async fn asked_to_stop(stop: &Notify) -> anyhow::Result<()> {
 
 /// A planned stop: what is under way is finished and answered, then the log is closed.
 async fn finish(core: &Rc<RefCell<Core>>) -> anyhow::Result<()> {
-    core.borrow_mut().service.stop();
+    core.borrow_mut().member.service.stop();
     let deadline = Instant::now() + STOP_PATIENCE;
-    while !core.borrow().in_flight.is_empty() && Instant::now() < deadline {
+    while !core.borrow().disk.is_idle() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     // One more turn for the connections to send their replies.
     tokio::time::sleep(Duration::from_millis(10)).await;
-    let log = core.borrow_mut().log.take();
-    if let Some(log) = log {
-        log.shutdown().context("the log was not closed cleanly")?;
-    }
+    let log = core.borrow_mut().disk.take_log();
+    log.map_or(Ok(()), disk_work::close)?;
     tracing::info!("stopped");
     Ok(())
 }

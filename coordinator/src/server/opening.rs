@@ -8,18 +8,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use client::wire::zk::Zxid;
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::core::{Core, Mailbox, SnapshotSchedule, now};
+use super::disk_work::DiskWork;
 use crate::config::Config;
 use crate::limits;
 use crate::logging::Complaints;
+use crate::member::Member;
 use crate::request::{Service, Settings};
-use crate::store::{Disk, LogHandle, LogOptions, RealDisk, Recovery, Retention, SnapshotHandle};
+use crate::store::{
+    self, CourierHandle, Disk, LogHandle, LogOptions, LogReader, RealDisk, Recovery, Retention,
+    SnapshotHandle, SnapshotReader,
+};
 use crate::tree::Tree;
 use crate::tree::snapshot::Loader;
+use crate::zab::{self, Entry, MemberId, Membership, Persistent, Replica};
 
 /// Opens the data directory and rebuilds the tree.
 pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyhow::Result<Rc<RefCell<Core>>> {
@@ -38,7 +45,7 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
     let seed = random_seed()?;
     let hash_seed = u64::from_le_bytes(*seed.first_chunk().expect("a seed has 32 bytes"));
     let mut recovery = Recovery::open(Arc::clone(&log_disk), Arc::clone(&data_disk), options)?;
-    let tree = rebuild(&mut recovery, hash_seed)?;
+    let (tree, before, recent) = recover(&mut recovery, hash_seed)?;
     let (log, report) = recovery.finish()?;
     for warning in &report.warnings {
         tracing::warn!("{warning}");
@@ -63,6 +70,11 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
     let to_core = Arc::clone(&mailbox);
     let log = LogHandle::spawn(log, move |event| Mailbox::put(&to_core.log, &to_core.log_wake, event))?;
     let to_core = Arc::clone(&mailbox);
+    let courier = CourierHandle::spawn(Arc::clone(&log_disk), Arc::clone(&data_disk), move |event| {
+        Mailbox::put(&to_core.couriers, &to_core.courier_wake, event);
+    })?;
+    let disk = DiskWork::new(log, courier, Arc::clone(&log_disk), Arc::clone(&data_disk));
+    let to_core = Arc::clone(&mailbox);
     let retention = storage
         .retain_snapshots
         .map(|count| Retention::new(log_disk, Arc::clone(&data_disk), count as usize));
@@ -78,17 +90,25 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
         auth: config.auth.clone(),
         reconfig_enabled: config.reconfig_enabled,
     };
-    let last_proposed = tree.zxid();
     let mut service = Service::new(settings, tree, seed, now(started));
     service.metrics_mut().dbinittime.record(started.elapsed());
     service.metrics_mut().startup_txns_loaded.record_count(report.records);
+    let own = MemberId(config.server_id);
+    let replica_settings = zab::Settings::new(own, Membership::of_voters([own]));
+    let store::Epochs { accepted, current, complete } = report.epochs;
+    let persistent = Persistent { epochs: zab::Epochs { accepted, current, complete }, before, recent };
+    let replica = Replica::new(replica_settings, persistent, hash_seed, now(started).monotonic_us);
     Ok(Rc::new(RefCell::new(Core {
-        service,
-        log: Some(log),
+        member: Member::new(service, replica),
+        effects: Vec::new(),
+        disk,
         snapshots,
-        in_flight: VecDeque::new(),
-        handed_over: 0,
-        last_proposed,
+        peers: None,
+        late: Vec::new(),
+        diverged: None,
+        hash_seed,
+        pump_due: false,
+        pump_wake: Rc::new(Notify::new()),
         wakes: HashMap::default(),
         next_connection: 1,
         started,
@@ -116,30 +136,62 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
     })))
 }
 
-/// The newest snapshot, and every command after it executed again.
-fn rebuild(recovery: &mut Recovery, hash_seed: u64) -> anyhow::Result<Tree> {
-    let mut tree = match recovery.snapshot() {
-        None => Tree::new(hash_seed),
-        Some(snapshot) => {
-            let zxid = Zxid(snapshot.zxid());
-            let mut loader = Loader::new(hash_seed);
-            while let Some(chunk) = snapshot.next_chunk()? {
-                loader.chunk(&chunk).with_context(|| format!("the snapshot at {zxid} cannot be used"))?;
-            }
-            let tree = loader.finish().with_context(|| format!("the snapshot at {zxid} cannot be used"))?;
-            if tree.zxid() != zxid {
-                bail!("the snapshot at {zxid} holds the state at {}", tree.zxid());
-            }
-            tree
-        }
-    };
-    let mut changes = Vec::new();
+/// Records at the end of the log that are kept in memory, for members that are a little behind.
+const RECENT_RECORDS: usize = 4096;
+const RECENT_BYTES: usize = 4 << 20;
+
+/// The newest snapshot, and every command after it executed again; then the end of the log.
+fn recover(recovery: &mut Recovery, hash_seed: u64) -> anyhow::Result<(Tree, Zxid, Vec<Entry>)> {
+    let mut tree = load(recovery.snapshot(), hash_seed)?;
+    let mut before = tree.zxid();
+    let (mut recent, mut recent_bytes) = (VecDeque::new(), 0);
     while let Some((zxid, bytes)) = recovery.next_record()? {
-        tree.execute(Zxid(zxid), &bytes, &mut changes)
-            .with_context(|| format!("cannot execute the command at {}", Zxid(zxid)))?;
-        changes.clear();
+        execute(&mut tree, zxid, &bytes)?;
+        let entry = Entry { zxid: Zxid(zxid), origin: MemberId(0), serial: 0, bytes };
+        recent_bytes += entry.size();
+        recent.push_back(entry);
+        while recent.len() > RECENT_RECORDS || recent_bytes > RECENT_BYTES {
+            let Some(oldest) = recent.pop_front() else { break };
+            recent_bytes -= oldest.size();
+            before = oldest.zxid;
+        }
+    }
+    Ok((tree, before, recent.into()))
+}
+
+/// A snapshot and the records after it.
+pub(super) fn rebuild(
+    mut snapshot: Option<SnapshotReader>,
+    records: Option<LogReader>,
+    hash_seed: u64,
+) -> anyhow::Result<Tree> {
+    let mut tree = load(snapshot.as_mut(), hash_seed)?;
+    let Some(mut records) = records else { return Ok(tree) };
+    while let Some((zxid, bytes)) = records.next_record()? {
+        execute(&mut tree, zxid, &bytes)?;
     }
     Ok(tree)
+}
+
+fn load(snapshot: Option<&mut SnapshotReader>, hash_seed: u64) -> anyhow::Result<Tree> {
+    let Some(snapshot) = snapshot else { return Ok(Tree::new(hash_seed)) };
+    let zxid = Zxid(snapshot.zxid());
+    let unusable = || format!("the snapshot at {zxid} cannot be used");
+    let mut loader = Loader::new(hash_seed);
+    while let Some(chunk) = snapshot.next_chunk()? {
+        loader.chunk(&chunk).with_context(unusable)?;
+    }
+    let tree = loader.finish().with_context(unusable)?;
+    if tree.zxid() != zxid {
+        bail!("the snapshot at {zxid} holds the state at {}", tree.zxid());
+    }
+    Ok(tree)
+}
+
+fn execute(tree: &mut Tree, zxid: u64, bytes: &Bytes) -> anyhow::Result<()> {
+    tree.execute(Zxid(zxid), bytes, &mut Vec::new())
+        .with_context(|| format!("cannot execute the command at {}", Zxid(zxid)))?;
+    Ok(())
 }
 
 fn random_seed() -> anyhow::Result<[u8; 32]> {

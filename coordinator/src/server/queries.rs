@@ -21,20 +21,20 @@ const DIGEST_VERSION: u32 = 1;
 impl Core {
     /// Answers everything but streams.
     pub fn answer(&mut self, query: Query) -> Answer {
-        if !self.service.is_serving() {
+        if !self.member.service.is_serving() {
             return Answer::NotServing;
         }
         match query {
             Query::Server => Answer::Server(Box::new(self.server_view())),
             Query::Metrics => {
-                let mut metrics = self.service.metrics().clone();
+                let mut metrics = self.member.service.metrics().clone();
                 metrics.unsuccessful_handshake = self.handshakes(|counts| &counts.failed);
                 metrics.tls_handshake_exceeded = self.handshakes(|counts| &counts.exceeded);
                 metrics.rookery_audit_lost_count = self.audit.as_ref().map_or(0, Audit::lost);
                 Answer::Metrics(Box::new(self.server_view()), Box::new(metrics))
             }
             Query::Connections => {
-                let mut connections: Vec<_> = self.service.connections().collect();
+                let mut connections: Vec<_> = self.member.service.connections().collect();
                 connections.sort_unstable_by_key(|(id, _)| *id);
                 connections.truncate(LISTING_ENTRIES_MAX);
                 let views =
@@ -43,7 +43,7 @@ impl Core {
             }
             Query::Sessions => Answer::Sessions(self.sessions_view()),
             Query::WatchSummary => {
-                let watches = self.service.watches();
+                let watches = self.member.service.watches();
                 Answer::WatchSummary(WatchSummary {
                     connections: watches.connection_count() as u64,
                     paths: watches.path_count() as u64,
@@ -68,7 +68,8 @@ impl Core {
                 )
             }
             Query::Digests => Answer::Digests(
-                self.service
+                self.member
+                    .service
                     .digests()
                     .map(|(zxid, digest)| DigestView { zxid: zxid.0, digest, version: DIGEST_VERSION })
                     .collect(),
@@ -77,11 +78,11 @@ impl Core {
                 self.last_snapshot.map(|(zxid, at_seconds)| SnapshotView { zxid: zxid.0, at_seconds }),
             ),
             Query::ResetStats => {
-                self.service.metrics_mut().reset();
+                self.member.service.metrics_mut().reset();
                 Answer::Done
             }
             Query::ResetConnectionStats => {
-                self.service.reset_connection_counters();
+                self.member.service.reset_connection_counters();
                 Answer::Done
             }
             Query::Snapshot(_) | Query::Restore(..) => {
@@ -91,7 +92,7 @@ impl Core {
     }
 
     fn server_view(&self) -> ServerView {
-        let (service, metrics) = (&self.service, self.service.metrics());
+        let (service, metrics) = (&self.member.service, self.member.service.metrics());
         let tree = service.tree();
         let (mut plain_local, mut plain_remote) = (0, 0);
         for (_, connection) in service.connections().filter(|(_, connection)| !connection.secure) {
@@ -134,7 +135,7 @@ impl Core {
     fn sessions_view(&self) -> SessionsView {
         let now_ms = self.now().wall_ms;
         let number = |session: client::wire::zk::SessionId| SessionNumber(session.0);
-        let by_time_left = self.service.clock().by_time_left();
+        let by_time_left = self.member.service.clock().by_time_left();
         let at = |left_ms: &u64| now_ms + *left_ms as i64;
         let sessions = by_time_left
             .iter()
@@ -149,7 +150,8 @@ impl Core {
             let here: Vec<(SocketAddr, Option<SessionNumber>)> = sessions
                 .iter()
                 .filter_map(|session| {
-                    let connection = self.service.connection(self.service.attached_to(*session)?)?;
+                    let connection =
+                        self.member.service.connection(self.member.service.attached_to(*session)?)?;
                     let peer = SocketAddr::new(connection.address, connection.port);
                     Some((peer, Some(number(*session))))
                 })
@@ -158,7 +160,7 @@ impl Core {
                 connections.push(Expiring { at_ms: at(left_ms), what: here });
             }
         }
-        let tree = self.service.tree();
+        let tree = self.member.service.tree();
         let ephemerals = tree
             .sessions()
             .iter()
@@ -172,8 +174,8 @@ impl Core {
     fn watches_by_session(&self) -> Vec<(SessionNumber, Vec<&str>)> {
         let mut left = LISTING_ENTRIES_MAX;
         let mut listing = Vec::new();
-        for (id, paths) in self.service.watches().iter() {
-            let Some(connection) = self.service.connection(id) else { continue };
+        for (id, paths) in self.member.service.watches().iter() {
+            let Some(connection) = self.member.service.connection(id) else { continue };
             let paths: Vec<&str> = paths.take(left).collect();
             left -= paths.len();
             listing.push((SessionNumber(connection.session.0), paths));

@@ -19,6 +19,7 @@ use crate::store::CHUNK_BYTES_MAX;
 use crate::tree::Tree;
 use crate::tree::snapshot::Loader;
 use crate::view::{Answer, Caller};
+use crate::zab::Input;
 
 /// Bytes, or why there are no more.
 type StreamItem = Result<Bytes, String>;
@@ -32,7 +33,7 @@ pub(super) fn snapshot(core: &Rc<RefCell<Core>>, caller: &Caller) -> Answer {
         return refusal;
     }
     let mut borrowed = core.borrow_mut();
-    let tree = borrowed.service.tree_mut();
+    let tree = borrowed.member.service.tree_mut();
     if tree.snapshot_in_progress() {
         return Answer::Failed("another snapshot is being taken; try again in a moment".to_owned());
     }
@@ -48,7 +49,7 @@ pub(super) fn snapshot(core: &Rc<RefCell<Core>>, caller: &Caller) -> Answer {
         let mut core = core.borrow_mut();
         core.streaming = false;
         if !complete {
-            core.service.tree_mut().abandon_snapshot();
+            core.member.service.tree_mut().abandon_snapshot();
             let _ = failed.try_send(Err("the reader was too slow".to_owned()));
             tracing::warn!("a snapshot stream was given up: its reader left or was too slow");
         }
@@ -62,7 +63,7 @@ async fn send(core: &Rc<RefCell<Core>>, sender: mpsc::Sender<StreamItem>) -> boo
         let mut chunks = Vec::new();
         let in_progress = {
             let mut core = core.borrow_mut();
-            let tree = core.service.tree_mut();
+            let tree = core.member.service.tree_mut();
             tree.advance_snapshot(limits::SNAPSHOT_SLICE_NODES as u32);
             while let Some(chunk) = tree.next_snapshot_chunk() {
                 chunks.push(chunk);
@@ -79,7 +80,7 @@ async fn send(core: &Rc<RefCell<Core>>, sender: mpsc::Sender<StreamItem>) -> boo
                 match tokio::time::timeout(Duration::from_millis(100), &mut sending).await {
                     Ok(Ok(())) => break,
                     Ok(Err(_)) => return false,
-                    Err(_) if core.borrow().service.tree().snapshot_backlog() > BACKLOG_BYTES_MAX => {
+                    Err(_) if core.borrow().member.service.tree().snapshot_backlog() > BACKLOG_BYTES_MAX => {
                         return false;
                     }
                     Err(_) => {}
@@ -106,8 +107,8 @@ pub(super) async fn restore(
         Ok(zxid) => Answer::Restored(zxid.0),
         Err(error) => {
             let mut core = core.borrow_mut();
-            core.service.metrics_mut().restore_error_count += 1;
-            core.service.go_on();
+            core.member.service.metrics_mut().restore_error_count += 1;
+            core.member.service.go_on();
             Answer::Failed(format!("{error:#}"))
         }
     }
@@ -115,10 +116,10 @@ pub(super) async fn restore(
 
 fn refusal(core: &Rc<RefCell<Core>>, caller: &Caller) -> Option<Answer> {
     let core = core.borrow();
-    if !core.service.is_serving() {
+    if !core.member.service.is_serving() {
         return Some(Answer::NotServing);
     }
-    match core.service.may_do_everything(caller.address, &caller.scheme, &caller.auth) {
+    match core.member.service.may_do_everything(caller.address, &caller.scheme, &caller.auth) {
         Verdict::Yes => None,
         Verdict::Unknown => Some(Answer::NotAuthenticated),
         Verdict::No => Some(Answer::NotAuthorized),
@@ -130,9 +131,9 @@ async fn try_restore(core: &Rc<RefCell<Core>>, stream: mpsc::Receiver<StreamItem
     let mut tree = load(stream).await?;
 
     // From here on nobody is served until the new state is safe.
-    core.borrow_mut().service.stop();
+    core.borrow_mut().member.service.stop();
     let quiet = wait_for(core, STOP_PATIENCE, |core| {
-        core.in_flight.is_empty() && !core.service.tree().snapshot_in_progress() && !core.snapshots.is_busy()
+        core.disk.is_idle() && !core.member.service.tree().snapshot_in_progress() && !core.snapshots.is_busy()
     });
     if !quiet.await {
         bail!("the server did not come to rest");
@@ -140,22 +141,20 @@ async fn try_restore(core: &Rc<RefCell<Core>>, stream: mpsc::Receiver<StreamItem
     let zxid = {
         let core = core.borrow();
         // The first position of a new epoch: after everything in the log, and after everything in the stream.
-        let epoch = 1 + (core.last_proposed.max(tree.zxid()).0 >> 32);
-        tree.move_to(Zxid(epoch << 32), core.service.tree());
+        let epoch = 1 + (core.member.replica().last().max(tree.zxid()).0 >> 32);
+        tree.move_to(Zxid(epoch << 32), core.member.service.tree());
         tree.zxid()
     };
     write(core, &mut tree, zxid).await?;
 
     let mut core = core.borrow_mut();
     let now = core.now();
-    if let Some(log) = &core.log {
-        log.restart_after(zxid.0);
-    }
-    core.last_proposed = zxid;
-    core.service.replace_tree(tree, now);
-    core.service.go_on();
+    core.disk.restart_after(zxid);
+    core.member.service.replace_tree(tree, now);
+    core.input(Input::Replaced { zxid });
+    core.member.service.go_on();
     core.pump();
-    core.service.metrics_mut().restore_time.record(began.elapsed());
+    core.member.service.metrics_mut().restore_time.record(began.elapsed());
     tracing::warn!(%zxid, "all data was replaced by a restored snapshot; every client has to connect again");
     Ok(zxid)
 }
@@ -201,7 +200,7 @@ async fn write(core: &Rc<RefCell<Core>>, tree: &mut Tree, zxid: Zxid) -> anyhow:
     if !core.borrow().snapshots.begin(zxid.0, Vec::new()) {
         bail!("another snapshot is being written");
     }
-    let failures_before = core.borrow().service.metrics().snapshot_error_count;
+    let failures_before = core.borrow().member.service.metrics().snapshot_error_count;
     tree.begin_snapshot();
     while tree.snapshot_in_progress() {
         tree.advance_snapshot(limits::SNAPSHOT_SLICE_NODES as u32);
@@ -219,7 +218,7 @@ async fn write(core: &Rc<RefCell<Core>>, tree: &mut Tree, zxid: Zxid) -> anyhow:
     core.borrow().snapshots.finish(Vec::new());
     let written = |core: &Core| core.last_snapshot.is_some_and(|(at, _)| at == zxid);
     let over = wait_for(core, Duration::from_secs(600), |core| {
-        written(core) || core.service.metrics().snapshot_error_count > failures_before
+        written(core) || core.member.service.metrics().snapshot_error_count > failures_before
     });
     over.await;
     if !written(&core.borrow()) {

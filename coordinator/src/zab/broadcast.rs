@@ -37,7 +37,7 @@ pub struct Leading {
     /// Whether it was elected for what it knows, or because nobody knows anything.
     pub(super) candidacy_complete: bool,
     pub(super) learners: BTreeMap<MemberId, Learner>,
-    /// The end of the history that it came with.
+    /// The end of the history that its epoch began with.
     pub(super) base: Zxid,
     pub(super) own_ordered: bool,
     pub(super) own_in_step: Option<u32>,
@@ -182,6 +182,12 @@ impl Leading {
         }
     }
 
+    /// An operator gave the ensemble of this one member another state.
+    pub(super) fn replaced(&mut self, common: &mut Common, out: &mut Vec<Effect>) -> Next {
+        self.turn_epoch(common, epoch_of(common.history.last()).max(self.epoch + 1), out);
+        Next::Stay
+    }
+
     fn go_on_turning(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
         let Some(turning) = &mut self.turning else { return };
         let last = common.history.last();
@@ -191,21 +197,6 @@ impl Leading {
         turning.ordered = true;
         let epoch = turning.epoch;
         common.save_epochs(epoch, Some(epoch), out);
-    }
-
-    /// The leader has the new epoch on disk; now the others.
-    fn order_turn(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
-        let Some(Turning { epoch, ordered: true }) = self.turning else { return };
-        let last = common.history.last();
-        for (id, learner) in &mut self.learners {
-            // Whoever is not there yet gets the order behind its entries.
-            if learner.sync == Sync::Streaming && learner.sent == last && learner.ordered.is_some() {
-                learner.ordered = Some(epoch);
-                let (attempt, last) = (learner.attempt, last.0);
-                out.push(Effect::Send(*id, Message::NewLeader { attempt, epoch, last }));
-            }
-        }
-        self.turn_if_enough(common, out);
     }
 
     pub(super) fn turn_if_enough(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
@@ -221,6 +212,7 @@ impl Leading {
         }
         self.turning = None;
         self.epoch = epoch;
+        self.base = common.history.last();
         let learners: Vec<MemberId> = self.learners.keys().copied().collect();
         for id in learners {
             self.let_serve(common, id, out);
@@ -357,7 +349,8 @@ impl Leading {
             && common.epochs.current == turning.epoch
         {
             self.own_in_step = Some(turning.epoch);
-            self.order_turn(common, out);
+            // The others get the order with the next flush.
+            self.turn_if_enough(common, out);
         } else if self.stage == Stage::Syncing && common.epochs.current == self.epoch {
             self.own_in_step = Some(self.epoch);
             self.establish_if_enough(common, now, out);
@@ -429,25 +422,21 @@ impl Leading {
                 let append = Message::Append { attempt, prev, entries, commit: commit.0 };
                 out.push(Effect::Send(*id, append));
             }
-            if learner.ordered.is_none() && learner.sent >= until && (established || until >= self.base) {
-                let (attempt, last) = (learner.attempt, learner.sent.0);
-                learner.ordered = Some(self.epoch);
-                out.push(Effect::Send(*id, Message::NewLeader { attempt, epoch: self.epoch, last }));
-            } else if let Some(Turning { epoch, ordered: true }) = self.turning
-                && learner.ordered.is_some_and(|ordered| ordered < epoch)
-                && self.own_in_step == Some(epoch)
-                && learner.sent == common.history.last()
+            // The order to make an epoch its own comes behind all that was there when the epoch began.
+            let order = match self.turning {
+                Some(Turning { epoch, ordered: true })
+                    if self.own_in_step == Some(epoch) && learner.sent == common.history.last() =>
+                {
+                    Some(epoch)
+                }
+                _ => (learner.sent >= self.base).then_some(self.epoch),
+            };
+            if order > learner.ordered
+                && let Some(epoch) = order
             {
-                learner.ordered = Some(epoch);
+                learner.ordered = order;
                 let (attempt, last) = (learner.attempt, learner.sent.0);
                 out.push(Effect::Send(*id, Message::NewLeader { attempt, epoch, last }));
-            } else if learner.ordered.is_some_and(|ordered| ordered < self.epoch) && self.turning.is_none() {
-                // It was on its way into the epoch before. Its entries end there, or this message would not come next.
-                if learner.sent == common.history.last() || epoch_of(learner.sent) < self.epoch {
-                    learner.ordered = Some(self.epoch);
-                    let (attempt, epoch, last) = (learner.attempt, self.epoch, learner.sent.0);
-                    out.push(Effect::Send(*id, Message::NewLeader { attempt, epoch, last }));
-                }
             }
             if commit > learner.told && learner.serving {
                 learner.told = commit;

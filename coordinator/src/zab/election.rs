@@ -165,8 +165,13 @@ impl Looking {
         if voter == common.id {
             return self.vote == Some(vote);
         }
+        // One that has concluded already still supports whom it voted for in this round.
         self.heard.get(&voter).is_some_and(|notice| {
-            notice.stance == Stance::Looking && notice.round == common.round && notice.vote == Some(vote)
+            notice.round == common.round
+                && match notice.stance {
+                    Stance::Looking => notice.vote == Some(vote),
+                    _ => notice.vote.is_some_and(|its| its.leader == vote.leader),
+                }
         })
     }
 

@@ -51,6 +51,8 @@ pub struct Learning {
     pledge: Option<Pledge>,
     /// The epoch it said that it is in step with.
     in_step: Option<u32>,
+    /// The leader leads, and lets this member serve.
+    up_to_date: bool,
     serving: bool,
     need_snapshot: bool,
     heard_us: u64,
@@ -72,6 +74,7 @@ impl Learning {
             epoch: 0,
             pledge: None,
             in_step: None,
+            up_to_date: false,
             serving: false,
             need_snapshot: false,
             heard_us: now,
@@ -122,6 +125,7 @@ impl Learning {
         self.stage = Stage::Joining;
         self.pledge = None;
         self.in_step = None;
+        self.up_to_date = false;
         self.serving = false;
         self.need_snapshot = need_snapshot;
         self.acked = (Zxid::ZERO, Zxid::ZERO);
@@ -211,9 +215,9 @@ impl Learning {
                 self.new_leader(common, epoch, Zxid(last), now, out)
             }
             Message::UpToDate { attempt, commit } if attempt == self.attempt => {
-                if self.in_step.is_some() {
-                    self.epoch = self.in_step.unwrap_or_default();
-                    self.serving = true;
+                if let Some(epoch) = self.in_step {
+                    self.epoch = epoch;
+                    self.up_to_date = true;
                     self.commit(common, Zxid(commit), out);
                 }
                 Next::Stay
@@ -407,6 +411,8 @@ impl Learning {
         if common.history.commit(commit) {
             common.deliver(out);
         }
+        // What was executed when the log was read may not be committed yet; nobody must see it before it is.
+        self.serving |= self.up_to_date && common.history.committed() >= common.history.delivered();
     }
 
     fn new_leader(

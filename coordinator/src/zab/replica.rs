@@ -437,7 +437,7 @@ impl Replica {
                 match &mut self.role {
                     Role::Looking(looking) => looking.reconsider(common, now, out),
                     Role::Learning(learning) => learning.replaced(common, now, out),
-                    Role::Leading(_) => Next::Stay,
+                    Role::Leading(leading) => leading.replaced(common, out),
                 }
             }
             Input::SnapshotOpened { learner, attempt, snapshot } => {
