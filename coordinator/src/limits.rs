@@ -14,6 +14,9 @@
 //! | a snapshot under way | [`SNAPSHOT_QUEUE_CHUNKS_MAX`] × [`SNAPSHOT_CHUNK_BYTES`] = 1 MiB, and one pre-image each of nodes changed meanwhile, passed on at once |
 //! | TLS handshakes | [`HANDSHAKES_DEFAULT`] × [`HANDSHAKE_BYTES_MAX`] = 16 MiB |
 //! | the operations port | [`ADMIN_CONNECTIONS_MAX`] × ([`ADMIN_REQUEST_BYTES_MAX`] + one page of at most [`LISTING_BYTES_MAX`]) = 260 MiB |
+//! | what waits for other members | [`PEER_QUEUE_BYTES_MAX`] 64 MiB and one frame for each, shared where the bytes are the same |
+//! | what other members are sending | [`PEER_FRAME_BYTES_MAX`] 64 MiB for each that is in the middle of such a frame |
+//! | peers that have not proven who they are | [`PEER_HANDSHAKES_MAX`] × ([`HANDSHAKE_BYTES_MAX`] + [`PEER_GREETING_BYTES_MAX`]) = 4.3 MiB |
 //! | the audit log | [`AUDIT_QUEUE_LINES_MAX`] × [`AUDIT_LINE_BYTES_MAX`] = 16 MiB |
 
 const KIB: usize = 1024;
@@ -123,6 +126,29 @@ pub const HANDSHAKE_MILLIS_DEFAULT: u64 = 5000;
 /// Bytes of a key store or trust store file.
 pub const KEY_STORE_BYTES_MAX: usize = 4 * MIB;
 
+// ---- Members ----
+
+/// Bytes of one frame between members: the largest record of the log, and what a message adds to it.
+pub const PEER_FRAME_BYTES_MAX: usize = 64 * MIB;
+/// Bytes of a frame before a peer has proven who it is.
+pub const PEER_GREETING_BYTES_MAX: usize = 4 * KIB;
+/// Bytes waiting to be sent to one member; above it, its link is dropped.
+pub const PEER_QUEUE_BYTES_MAX: usize = 64 * MIB;
+/// What a link reads in one go; a partial frame makes its buffer grow with what has come, never with what was announced.
+pub const PEER_READ_CHUNK_BYTES: usize = 64 * KIB;
+/// Frames handed on from one link before the others get their turn.
+pub const PEER_FRAMES_PER_TURN_MAX: usize = 256;
+/// Accepted links that have not proven who they are; beyond it, the oldest of them is closed.
+pub const PEER_HANDSHAKES_MAX: usize = 64;
+/// `cnxTimeout`: milliseconds in which a link comes up or is given up.
+pub const PEER_HANDSHAKE_MILLIS_DEFAULT: u64 = 5000;
+/// Milliseconds a single address has to accept a connection, so that one that swallows packets does not cost all the time.
+pub const PEER_CONNECT_MILLIS_MAX: u64 = 1000;
+/// Seconds without any byte taken by the other end, while some wait, after which a link is dropped.
+pub const PEER_WRITE_STALL_SECONDS_MAX: u64 = 10;
+/// Links that came up and wait for the core thread.
+pub const PEER_ARRIVALS_MAX: usize = 64;
+
 // ---- Operations ----
 
 /// Bytes of a configuration, membership or login file.
@@ -167,6 +193,8 @@ const _: () = assert!(UNSENT_BYTES_PER_CONNECTION_MAX < UNSENT_BYTES_TOTAL_MAX);
 // Everything under way may be a write, and must find room in the log's queue without waiting on the core thread.
 const _: () = assert!(OUTSTANDING_DEFAULT as usize * 2 <= LOG_QUEUE_COMMANDS_MAX);
 const _: () = assert!(LOG_BATCH_COMMANDS_DEFAULT as usize <= LOG_QUEUE_COMMANDS_MAX);
+// Whatever is accepted can be sent to a member, with what a message adds to it.
+const _: () = assert!(FRAME_BYTES_CEILING * 2 + COMMAND_OVERHEAD_BYTES_MAX + MIB <= PEER_FRAME_BYTES_MAX);
 // An open connection costs a file, and the smallest usual limit (1024 files) must leave room for clients.
 const _: () = assert!(FILES_RESERVED + ADMIN_CONNECTIONS_MAX as u64 <= 256);
 const _: () = assert!(HANDSHAKES_DEFAULT as usize <= HANDSHAKE_QUEUE_MAX);

@@ -34,6 +34,7 @@ fn report(config: &Config, settings: &Settings) -> String {
     text.push_str(&listen("metrics", config.metrics));
     let (data, log) = (config.storage.data_dir.display(), config.storage.log_dir.display());
     let _ = writeln!(text, "# data: {data}, log: {log}, server id: {}", config.server_id);
+    text.push_str(&ensemble(config));
     for (key, setting) in settings.iter() {
         let Some((known, _)) = find_key(key) else { continue };
         let value = if known.secret { "***" } else { setting.value.as_str() };
@@ -48,9 +49,61 @@ fn report(config: &Config, settings: &Settings) -> String {
     text
 }
 
+/// Who belongs to the ensemble, and how members know each other.
+fn ensemble(config: &Config) -> String {
+    let Some(ensemble) = &config.ensemble else {
+        return "# ensemble: none, this server runs alone\n".to_owned();
+    };
+    let membership = &ensemble.membership;
+    let voters = membership.voters().count();
+    let observers = membership.members.len() - voters;
+    let links = &ensemble.links;
+    let known_by = match (&links.secret, &links.tls) {
+        _ if !links.is_authenticated() => "nothing",
+        (Some(_), Some(tls)) if tls.dial => "a secret and certificates",
+        (Some(_), _) => "a secret",
+        (None, _) => "certificates",
+    };
+    let mut text = format!(
+        "# ensemble: member {} of {voters} voting and {observers} observing; members are known by {known_by}\n",
+        ensemble.my_id
+    );
+    for member in &membership.members {
+        let addresses: Vec<_> = member
+            .addresses
+            .iter()
+            .map(|at| format!("{} ports {} and {}", at.host, at.quorum_port, at.election_port))
+            .collect();
+        let _ = writeln!(text, "#   {} {}: {}", member.role, member.id, addresses.join(", "));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_report_shows_the_ensemble() {
+        let flags = [
+            ("server.1", "a:1:2"),
+            ("server.2", "b:3:4:observer"),
+            ("standaloneEnabled", "no"),
+            ("myid", "2"),
+        ];
+        let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        let environment = vec![("ROOKERY_PEER_SECRET".to_owned(), "correct horse battery".to_owned())];
+        let loaded = Sources { flags, environment, ..Sources::default() }.load().unwrap();
+        let text = report(&loaded.config, &loaded.settings);
+        for line in [
+            "# ensemble: member 2 of 1 voting and 1 observing; members are known by a secret",
+            "#   participant 1: a ports 1 and 2",
+            "#   observer 2: b ports 3 and 4",
+            "rookery.peerSecret=***  # variable ROOKERY_PEER_SECRET",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}:\n{text}");
+        }
+    }
 
     #[test]
     fn the_report_shows_values_origins_and_no_secrets() {
@@ -58,6 +111,7 @@ mod tests {
             ("tickTime", "1000"),
             ("DigestAuthenticationProvider.superDigest", "super:geheim"),
             ("initLimit", "5"),
+            ("jmx.port", "1"),
         ];
         let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
         let loaded = Sources { flags, ..Sources::default() }.load().unwrap();
@@ -66,7 +120,9 @@ mod tests {
             "# plain clients: 127.0.0.1:2181",
             "tickTime=1000  # command line",
             "DigestAuthenticationProvider.superDigest=***  # command line",
-            "initLimit=5  # command line, changes nothing",
+            "initLimit=5  # command line",
+            "jmx.port=1  # command line, changes nothing",
+            "# ensemble: none, this server runs alone",
             "# maxClientCnxns=60  (default)",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}:\n{text}");

@@ -125,12 +125,11 @@ fn spell_out(arguments: Vec<OsString>) -> Vec<OsString> {
             Some(Some((name, value))) => (name, Some(value.to_owned())),
             _ => (text.unwrap_or_default(), None),
         };
-        let Some((key, full)) = find_key_loosely(name).filter(|(key, _)| is_flag(key) || key.is_pattern())
-        else {
+        let Some((key, full)) = find_key_loosely(name).filter(|(key, _)| key.name != "version") else {
             spelled.push(argument);
             continue;
         };
-        if key.is_pattern() {
+        if !is_flag(key) {
             let value = value.map(OsString::from).or_else(|| arguments.next()).unwrap_or_default();
             let mut setting = OsString::from(format!("{full}="));
             setting.push(value);
@@ -229,9 +228,10 @@ fn flags() -> impl Iterator<Item = &'static Key> {
     KEYS.iter().filter(|key| is_flag(key))
 }
 
-/// Is the key a flag of its own? `version` stands in membership files, and is another flag.
+/// Is the key a flag of its own? `version` stands in membership files, and is another flag; a secret on the command line is
+/// refused with a reason, and not suggested.
 fn is_flag(key: &Key) -> bool {
-    !key.is_pattern() && key.name != "version"
+    !key.is_pattern() && !matches!(key.name, "version" | "rookery.peerSecret")
 }
 
 fn flag(key: &'static Key) -> Arg {

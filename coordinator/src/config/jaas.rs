@@ -27,6 +27,14 @@ pub enum JaasError {
         /// The section that was looked at.
         section: String,
     },
+    /// The section is there, but says not who this member is.
+    #[error(
+        "section \"{section}\" has no {DIGEST_MODULE} with username=\"<name>\" and password=\"<password>\""
+    )]
+    NoLogin {
+        /// The section that was looked at.
+        section: String,
+    },
     /// Kerberos needs a key tab and a realm; only DIGEST-MD5 is offered.
     #[error("section \"{section}\" uses {module}; only {DIGEST_MODULE} is supported")]
     OtherModule {
@@ -37,12 +45,36 @@ pub enum JaasError {
     },
 }
 
+/// Who a member says it is.
+#[derive(Debug)]
+pub(super) struct Login {
+    pub(super) user: String,
+    pub(super) password: Secret,
+}
+
 /// Reads the accounts of `section`.
 pub(super) fn users(text: &str, section: &str) -> Result<BTreeMap<String, Secret>, JaasError> {
+    let mut users = options(text, section)?;
+    users = users.into_iter().filter_map(|(k, v)| Some((k.strip_prefix("user_")?.to_owned(), v))).collect();
+    if users.is_empty() { Err(JaasError::NoUsers { section: section.to_owned() }) } else { Ok(users) }
+}
+
+/// Reads user and password of `section`.
+pub(super) fn login(text: &str, section: &str) -> Result<Login, JaasError> {
+    let mut options = options(text, section)?;
+    match (options.remove("username"), options.remove("password")) {
+        (Some(user), Some(password)) => Ok(Login { user: user.reveal().to_owned(), password }),
+        _ => Err(JaasError::NoLogin { section: section.to_owned() }),
+    }
+}
+
+/// The options of the DIGEST-MD5 module in `section`.
+fn options(text: &str, section: &str) -> Result<BTreeMap<String, Secret>, JaasError> {
     let mut tokens = Tokens { rest: text, line: 1 };
     let mut found = false;
     let mut other = None;
-    let mut users = BTreeMap::new();
+    let mut ours = false;
+    let mut options = BTreeMap::new();
     while let Some(name) = tokens.next()? {
         let wanted = name == section;
         found |= wanted;
@@ -53,8 +85,10 @@ pub(super) fn users(text: &str, section: &str) -> Result<BTreeMap<String, Secret
                 break;
             }
             tokens.required("required, requisite, sufficient or optional")?;
-            if wanted && module != DIGEST_MODULE {
-                other = Some(module.clone());
+            match (wanted, module == DIGEST_MODULE) {
+                (true, true) => ours = true,
+                (true, false) => other = Some(module.clone()),
+                (false, _) => {}
             }
             loop {
                 let option = tokens.required("an option or ;")?;
@@ -63,19 +97,17 @@ pub(super) fn users(text: &str, section: &str) -> Result<BTreeMap<String, Secret
                 }
                 tokens.expect("=")?;
                 let value = tokens.required("a value")?;
-                if let (true, Some(user)) = (wanted && module == DIGEST_MODULE, option.strip_prefix("user_"))
-                {
-                    users.insert(user.to_owned(), Secret::new(value));
+                if wanted && module == DIGEST_MODULE {
+                    options.insert(option, Secret::new(value));
                 }
             }
         }
         tokens.expect(";")?;
     }
-    match (found, other, users.is_empty()) {
+    match (found, other, ours) {
         (false, ..) => Err(JaasError::NoSection(section.to_owned())),
-        (true, Some(module), true) => Err(JaasError::OtherModule { section: section.to_owned(), module }),
-        (true, None, true) => Err(JaasError::NoUsers { section: section.to_owned() }),
-        (true, _, false) => Ok(users),
+        (true, Some(module), false) => Err(JaasError::OtherModule { section: section.to_owned(), module }),
+        (true, _, _) => Ok(options),
     }
 }
 
@@ -161,6 +193,9 @@ mod tests {
     const FILE: &str = r#"
         // for members of an ensemble
         QuorumServer { org.apache.zookeeper.server.auth.DigestLoginModule required user_q="q"; };
+        QuorumLearner {
+            org.apache.zookeeper.server.auth.DigestLoginModule required username="q" password="geheim";
+        };
         Server {
             org.apache.zookeeper.server.auth.DigestLoginModule required
             user_super="adminsecret"
@@ -177,6 +212,17 @@ mod tests {
         let plain: Vec<_> = users.iter().map(|(name, secret)| (name.as_str(), secret.reveal())).collect();
         assert_eq!(plain, [("bob", "with \"quotes\" and ; {"), ("super", "adminsecret")]);
         assert!(!format!("{users:?}").contains("adminsecret"));
+    }
+
+    #[test]
+    fn login_of_a_member() {
+        let login = login(FILE, "QuorumLearner").unwrap();
+        assert_eq!((login.user.as_str(), login.password.reveal()), ("q", "geheim"));
+        assert_eq!(
+            super::login(FILE, "Server").unwrap_err(),
+            JaasError::NoLogin { section: "Server".into() }
+        );
+        assert!(matches!(users(FILE, "QuorumLearner"), Err(JaasError::NoUsers { .. })));
     }
 
     #[test]

@@ -10,8 +10,6 @@ pub enum Effect {
     Honoured,
     /// It is accepted and changes nothing; the text says why, and is printed at start.
     Inert(&'static str),
-    /// It belongs to ensembles, which this release cannot form.
-    Ensemble,
 }
 
 /// One key of the configuration.
@@ -47,10 +45,6 @@ const fn inert(name: &'static str, why: &'static str) -> Key {
     }
 }
 
-const fn ensemble(name: &'static str) -> Key {
-    Key { name, default: "", help: "For ensembles", effect: Effect::Ensemble, secret: false }
-}
-
 const EDGE: &str = "one thread serves all client sockets, so there are no pools or queues to size";
 const MEMORY: &str = "replies are encoded straight from the tree, so there is no cache to size";
 const SNAPSHOTS: &str = "snapshots are always compressed, checksummed and exact";
@@ -63,6 +57,12 @@ const KERBEROS: &str = "only DIGEST-MD5 is offered; there is no Kerberos";
 const CLIENT: &str = "it is a setting of clients";
 const PURGE: &str =
     "containers and TTL nodes are deleted within milliseconds of being due, not by a periodic sweep";
+
+const OBSERVERS: &str = "observers always keep log and snapshots";
+const DIAL: &str = "a link that is down is dialled again within a second";
+const PINGS: &str = "members prove to each other several times a second that they live (rookery.pingMs)";
+const CATCHING_UP: &str =
+    "members that catch up share the core thread in small steps; there are no pools or queues to size";
 
 /// The table.
 pub const KEYS: &[Key] = &[
@@ -110,13 +110,11 @@ pub const KEYS: &[Key] = &[
     honoured("snapshot.trust.empty", "false", "Start although there is a log but no snapshot before it"),
     inert("snapshot.compression.method", SNAPSHOTS),
     inert("serializeLastProcessedZxid.enabled", SNAPSHOTS),
-    inert("snapshotSizeFactor", "a server alone has nobody to send parts of its log to"),
-    inert("commitLogCount", "a server alone has nobody to send parts of its log to"),
     inert("flushDelay", BATCH),
     inert("maxWriteQueuePollTime", BATCH),
     honoured("maxBatchSize", "1000", "Writes that may share one fsync"),
     inert("db.autocreate", "an empty data directory is always initialised"),
-    inert("forceSnapshotSync", "it is a test aid of ensembles"),
+    inert("forceSnapshotSync", "it is a test aid of ZooKeeper"),
     // Limits.
     honoured("maxClientCnxns", "60", "Connections from one address; 0 = no limit"),
     honoured(
@@ -190,7 +188,11 @@ pub const KEYS: &[Key] = &[
     ),
     honoured("digest.enabled", "true", "Maintain the digest shown by the hash command"),
     inert("closeSessionTxn.enabled", "closing a session always names the nodes it removes"),
-    honoured("reconfigEnabled", "false", "Answer reconfig as a standalone server that allows it"),
+    honoured(
+        "reconfigEnabled",
+        "true in an ensemble",
+        "Members may be added and removed by who may write the configuration",
+    ),
     // Who may do what.
     honoured("skipACL", "no", "\"yes\" lets everybody do everything"),
     secret("DigestAuthenticationProvider.superDigest", "name:digest of the user that no ACL stops"),
@@ -322,56 +324,152 @@ pub const KEYS: &[Key] = &[
     inert("hostProvider.*", CLIENT),
     inert("shuffleDnsResponse", CLIENT),
     // Membership and ensembles.
-    honoured("server.*", "", "A member of the ensemble; one line stands for this server alone"),
-    honoured("dynamicConfigFile", "none", "File with the server.N lines"),
+    honoured(
+        "server.*",
+        "",
+        "A member: host:quorumPort:electionPort[:observer][;clientPort]; one line alone stands for this server alone",
+    ),
+    honoured("myid", "the file myid in dataDir", "Number of this server, when dataDir has no file myid"),
+    honoured("group.*", "", "Ids of a group of voting members, separated by colons"),
+    honoured("weight.*", "", "Weight of a member's vote in its group; 0 never leads"),
+    honoured("dynamicConfigFile", "none", "File with the server.N, group.N and weight.N lines"),
+    honoured("version", "0", "In a membership file: its version, hexadecimal"),
     honoured("standaloneEnabled", "true", "A single server.N line runs a server alone"),
+    honoured("peerType", "participant", "participant or observer; the server.N line decides"),
+    honoured("initLimit", "10", "Ticks a member may take to connect to the leader and catch up"),
+    honoured("syncLimit", "5", "Ticks a member may lag behind before the leader goes on without it"),
+    honoured(
+        "connectToLearnerMasterLimit",
+        "initLimit",
+        "Ticks a member looks for a leader that was just elected",
+    ),
+    honoured("cnxTimeout", "5000", "Milliseconds a link between members may take to come up"),
+    honoured("electionAlg", "3", "Only 3: fast leader election"),
+    honoured(
+        "electionPortBindRetry",
+        "3",
+        "How often the ports for members are tried at start; 0 = for ever",
+    ),
+    honoured(
+        "quorumListenOnAllIPs",
+        "false",
+        "Listen for members on all addresses, not only those of the server.N line",
+    ),
+    honoured("leaderServes", "yes", "\"no\" leaves clients to the other members while this one leads"),
+    honoured("commitLogCount", "500", "Recent writes kept in memory for members that catch up"),
     honoured(
         "readonlymode.enabled",
         "false",
         "Serve read-only clients while there is no quorum; also allows the isro command",
     ),
-    inert(
-        "localSessionsEnabled",
-        "a server alone keeps every session itself; they are all as cheap as local ones",
+    honoured("localSessionsEnabled", "false", "Sessions begin unknown to the other members"),
+    honoured(
+        "localSessionsUpgradingEnabled",
+        "false",
+        "A local session that creates an ephemeral node becomes global",
     ),
-    inert("localSessionsUpgradingEnabled", "a server alone keeps every session itself"),
+    honoured("sslQuorum", "false", "TLS between members"),
+    honoured("sslQuorumReloadCertFiles", "false", "Use changed stores for new links without a restart"),
+    honoured(
+        "portUnification",
+        "false",
+        "Accept members with and without TLS, while an ensemble changes over",
+    ),
+    honoured(
+        "ssl.quorum.keyStore.location",
+        "none",
+        "PEM file with this member's certificate chain and its private key",
+    ),
+    secret("ssl.quorum.keyStore.password", "Not needed, as ssl.keyStore.password"),
+    honoured("ssl.quorum.keyStore.passwordPath", "none", "Not needed, as ssl.keyStore.password"),
+    honoured("ssl.quorum.keyStore.type", "PEM", "PEM; convert Java key stores first"),
+    honoured(
+        "ssl.quorum.trustStore.location",
+        "none",
+        "PEM file with the authorities whose members are accepted",
+    ),
+    secret("ssl.quorum.trustStore.password", "Not needed, as ssl.keyStore.password"),
+    honoured("ssl.quorum.trustStore.passwordPath", "none", "Not needed, as ssl.keyStore.password"),
+    honoured("ssl.quorum.trustStore.type", "PEM", "PEM; convert Java trust stores first"),
+    honoured("ssl.quorum.clientAuth", "need", "Only need: members are known by their certificates"),
+    honoured(
+        "ssl.quorum.hostnameVerification",
+        "true",
+        "A member's certificate must name the host of its server.N line",
+    ),
+    honoured(
+        "ssl.quorum.clientHostnameVerification",
+        "ssl.quorum.hostnameVerification",
+        "The same for members that dial this one",
+    ),
+    honoured("ssl.quorum.protocol", "TLSv1.3", "Newest TLS version offered: TLSv1.2 or TLSv1.3"),
+    honoured("ssl.quorum.enabledProtocols", "TLSv1.3,TLSv1.2", "TLS versions offered"),
+    honoured("ssl.quorum.ciphersuites", "all secure ones", "Cipher suites offered, by their standard names"),
+    honoured("ssl.quorum.crl", "false", "Only false: certificates are not looked up in revocation lists"),
+    honoured("ssl.quorum.ocsp", "false", "Only false: certificates are not looked up at an OCSP responder"),
+    inert("ssl.quorum.*", "TLS is built in; links have one time limit, cnxTimeout"),
+    honoured(
+        "quorum.auth.enableSasl",
+        "false",
+        "Members prove that they know user and password of quorum.auth.learner.saslLoginContext",
+    ),
+    honoured(
+        "quorum.auth.learnerRequireSasl",
+        "false",
+        "Needs quorum.auth.enableSasl, with which every link is authenticated",
+    ),
+    honoured(
+        "quorum.auth.serverRequireSasl",
+        "false",
+        "Needs quorum.auth.learnerRequireSasl, as in ZooKeeper",
+    ),
+    honoured(
+        "quorum.auth.learner.saslLoginContext",
+        "QuorumLearner",
+        "Section of java.security.auth.login.config with user and password of all members",
+    ),
+    honoured(
+        "quorum.auth.server.saslLoginContext",
+        "QuorumServer",
+        "Section of java.security.auth.login.config with the accounts of members",
+    ),
+    inert("quorum.auth.kerberos.servicePrincipal", KERBEROS),
+    inert("quorum.*", "links between members are served by the core thread; there is no pool to size"),
+    inert(
+        "snapshotSizeFactor",
+        "a member that recent writes do not reach gets a snapshot and what follows it",
+    ),
+    inert("syncEnabled", OBSERVERS),
+    inert("observer.syncEnabled", OBSERVERS),
+    inert("observerMasterPort", "observers follow the leader over the same links as everybody"),
+    inert("observerMaster.sizeLimit", "observers follow the leader over the same links as everybody"),
+    inert("observer.reconnectDelayMs", DIAL),
+    inert("observer.election.DelayMs", DIAL),
+    inert("leaderConnectDelayDuringRetryMs", DIAL),
+    inert("quorumCnxnTimeoutMs", PINGS),
+    inert("tcpKeepAlive", PINGS),
+    inert("fastleader.minNotificationInterval", "votes travel over standing links"),
+    inert("fastleader.maxNotificationInterval", "votes travel over standing links"),
+    inert("leader.*", CATCHING_UP),
+    inert("learner.*", CATCHING_UP),
+    inert("follower.*", CATCHING_UP),
+    inert("forward_learner_requests_to_commit_processor_disabled", CATCHING_UP),
+    inert("multiAddress.*", "several addresses of a member are always tried in turn"),
     inert("configuration", "it is set by ZooKeeper itself"),
-    inert("version", "in a membership file it is only kept with the members"),
-    inert("leaderServes", "a server alone always serves clients"),
-    ensemble("initLimit"),
-    ensemble("syncLimit"),
-    ensemble("connectToLearnerMasterLimit"),
-    ensemble("group.*"),
-    ensemble("weight.*"),
-    honoured("peerType", "participant", "Only participant: there are no observers without an ensemble"),
-    ensemble("syncEnabled"),
-    ensemble("observer.syncEnabled"),
-    ensemble("observerMasterPort"),
-    ensemble("observerMaster.sizeLimit"),
-    ensemble("observer.reconnectDelayMs"),
-    ensemble("observer.election.DelayMs"),
-    ensemble("electionAlg"),
-    ensemble("cnxTimeout"),
-    ensemble("quorumCnxnTimeoutMs"),
-    ensemble("electionPortBindRetry"),
-    ensemble("fastleader.minNotificationInterval"),
-    ensemble("fastleader.maxNotificationInterval"),
-    ensemble("leader.*"),
-    ensemble("leaderConnectDelayDuringRetryMs"),
-    ensemble("learner.*"),
-    ensemble("follower.*"),
-    ensemble("forward_learner_requests_to_commit_processor_disabled"),
-    ensemble("quorumListenOnAllIPs"),
-    ensemble("tcpKeepAlive"),
-    ensemble("sslQuorum"),
-    ensemble("sslQuorumReloadCertFiles"),
-    ensemble("portUnification"),
-    ensemble("ssl.quorum.*"),
-    ensemble("quorum.*"),
-    ensemble("multiAddress.*"),
-    ensemble("initialConfig"),
-    ensemble("oraclePath"),
+    inert("initialConfig", "it is set by ZooKeeper itself"),
+    inert("oraclePath", "a quorum is counted; let a third voting member break ties"),
     // Ours.
+    secret(
+        "rookery.peerSecret",
+        "What all members know and prove to each other; at least 16 characters, never as a flag",
+    ),
+    honoured("rookery.peerSecretFile", "none", "File that rookery.peerSecret is read from"),
+    honoured("rookery.pingMs", "150", "Milliseconds between two signs of life from member to member"),
+    honoured(
+        "rookery.leaderSilenceMs",
+        "1500",
+        "Milliseconds a leader may be silent before the others elect a new one",
+    ),
     honoured(
         "rookery.memoryLimit",
         "75% of the machine or container",

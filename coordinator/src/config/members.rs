@@ -85,9 +85,7 @@ impl Member {
                 [text] => role = Some(parse_role(text)?),
                 _ => return wrong("nothing may follow the role except \";\" and a client port"),
             }
-            if host.is_empty() {
-                return wrong("the host is empty");
-            }
+            check_host(host)?;
             addresses.push(MemberAddress {
                 host: host.clone(),
                 quorum_port: port(quorum)?,
@@ -96,6 +94,25 @@ impl Member {
         }
         Ok(Member { id, addresses, role: role.unwrap_or(Role::Participant), client, secure })
     }
+
+    /// Does it vote?
+    pub fn is_voter(&self) -> bool {
+        self.role == Role::Participant
+    }
+}
+
+/// Whether a name resolves is only known when it is dialled; that it never can is known here.
+fn check_host(host: &str) -> Result<(), MemberError> {
+    if host.is_empty() {
+        return wrong("the host is empty");
+    }
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    // A scope may follow an IPv6 address behind a percent sign.
+    let address = host.split('%').next().unwrap_or_default().parse::<std::net::IpAddr>();
+    if address.is_err() && host != "*" && (host.len() > 255 || !host.chars().all(allowed)) {
+        return wrong(format!("\"{host}\" is neither a host name nor an address"));
+    }
+    Ok(())
 }
 
 fn parse_role(text: &str) -> Result<Role, MemberError> {
@@ -190,6 +207,7 @@ mod tests {
         check("1", "::1:1:2", "nothing may follow");
         check("1", ":1:2", "host is empty");
         check("1", "a:1:2;1;2;3", "at most two");
+        check("1", "a b:1:2", "neither a host name nor an address");
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 //! all at once and gives plain data with durations and byte sizes. Warnings are for the start-up log; errors stop the start
 //! and name key, value and what is allowed.
 
+mod ensemble;
 mod jaas;
 mod keys;
 mod members;
@@ -11,6 +12,7 @@ mod properties;
 mod resolve;
 mod sources;
 
+pub use ensemble::{EnsembleConfig, LinkConfig, LocalSessions, Membership, PeerTlsConfig};
 pub use jaas::JaasError;
 pub use keys::{Effect, KEYS, Key, find as find_key, find_loosely as find_key_loosely};
 pub use members::{ClientAddress, Member, MemberAddress, MemberError, Role};
@@ -26,10 +28,11 @@ use std::time::Duration;
 /// Everything the server needs to know before it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The number of this server: from `myid`, `ZOO_MY_ID`, or the only `server.N` line; 0 when nobody says.
+    /// The number of this server: from the file `myid`, `ZOO_MY_ID`, the flag, or the only `server.N` line; 0 when nobody
+    /// says.
     pub server_id: u8,
-    /// The `server.N` lines; at most one, until ensembles exist.
-    pub members: Vec<Member>,
+    /// Present when this server is a member of an ensemble; absent when it runs alone.
+    pub ensemble: Option<EnsembleConfig>,
     /// Where clients connect.
     pub listen: ListenConfig,
     /// Present when TLS clients are served.
@@ -56,7 +59,7 @@ pub struct Config {
     pub audit: Option<AuditTarget>,
     /// `readonlymode.enabled`.
     pub read_only_mode: bool,
-    /// Answer `reconfig` with "not possible on a standalone server" instead of "disabled".
+    /// `reconfig` is allowed. A server alone answers "not possible on a standalone server" instead of "disabled".
     pub reconfig_enabled: bool,
     /// What was set, by whomever, in the order of the keys; secrets are stars. For people to look at.
     pub shown: Vec<(String, String)>,

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+mod ensemble;
+
 const EVERYWHERE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const FOUR_LETTER_WORDS: &[&str] = &[
@@ -22,14 +24,17 @@ impl Config {
         problems: Vec<String>,
     ) -> Result<Loaded, ConfigError> {
         let mut reader = Reader { settings: &settings, warnings, problems };
-        let members = reader.members();
-        let listen = reader.listen(&members);
         let storage = reader.storage();
+        let lines = reader.lines();
+        let server_id = reader.server_id(&storage.data_dir, &lines);
+        let listen = reader.listen(lines.membership.member(server_id));
+        let session = reader.session();
+        let ensemble = reader.ensemble(lines, server_id, session.tick);
         let read_only_mode = reader.flag("readonlymode.enabled", false);
         let config = Config {
-            server_id: reader.server_id(&storage.data_dir, &members),
+            server_id,
             tls: reader.tls(&listen),
-            session: reader.session(),
+            session,
             limits: reader.limits(),
             tree: reader.tree(),
             auth: reader.auth(),
@@ -38,10 +43,11 @@ impl Config {
             metrics: reader.metrics(),
             log: reader.log(),
             audit: reader.audit(),
-            reconfig_enabled: reader.flag("reconfigEnabled", false),
+            // A server alone says no either way; an ensemble's super user may.
+            reconfig_enabled: reader.flag("reconfigEnabled", ensemble.is_some()),
             shown: shown(&settings),
             read_only_mode,
-            members,
+            ensemble,
             listen,
             storage,
         };
@@ -60,6 +66,15 @@ struct Reader<'a> {
     settings: &'a Settings,
     warnings: Vec<String>,
     problems: Vec<String>,
+}
+
+/// Key material and what it is used with.
+struct TlsStores {
+    key_store: Option<PathBuf>,
+    trust_store: Option<PathBuf>,
+    tls12: bool,
+    tls13: bool,
+    cipher_suites: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -186,73 +201,8 @@ impl Reader<'_> {
 
     // ---- Concerns ----
 
-    fn members(&mut self) -> Vec<Member> {
-        let mut members = Vec::new();
-        for (id, setting) in self.settings.with_prefix("server.") {
-            // Keys such as server.principal share the prefix.
-            if !id.starts_with(|c: char| c.is_ascii_digit()) {
-                continue;
-            }
-            match Member::parse(id, &setting.value) {
-                Ok(member) => members.push(member),
-                Err(error) => {
-                    self.problems
-                        .push(format!("server.{id}={} ({}): {error}", setting.value, setting.origin));
-                }
-            }
-        }
-        if members.len() > 1 {
-            self.problems.push(format!(
-                "{} server.N lines: ensembles are not supported yet; leave only the line of this server to run it alone",
-                members.len()
-            ));
-        } else if members.iter().any(|member| member.role == Role::Observer) {
-            self.problems.push(
-                "the only server.N line is an observer; a server alone must be a participant".to_owned(),
-            );
-        }
-        if !self.flag("standaloneEnabled", true) {
-            self.warnings.push(
-                "standaloneEnabled=false: ensembles are not supported yet, this server runs alone".to_owned(),
-            );
-        }
-        let () = self.choice("peerType", (), &[("participant", ())]);
-        members
-    }
-
-    fn server_id(&mut self, data_dir: &Path, members: &[Member]) -> u8 {
-        let path = data_dir.join("myid");
-        let (value, origin) = match read_bounded(&path) {
-            Ok(bytes) => (String::from_utf8_lossy(&bytes).trim().to_owned(), path.display().to_string()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => match &self.settings.my_id {
-                Some(setting) => (setting.value.clone(), setting.origin.to_string()),
-                None => return members.first().map_or(0, |member| member.id),
-            },
-            Err(error) => {
-                self.problems.push(format!("cannot read {}: {error}", path.display()));
-                return 0;
-            }
-        };
-        let id = match value.parse::<u8>() {
-            Ok(id) if id <= 254 => id,
-            _ => {
-                let shown: String = value.chars().take(20).collect();
-                self.problems
-                    .push(format!("myid={shown} ({origin}): must be a whole number between 0 and 254"));
-                return 0;
-            }
-        };
-        if let [only] = members
-            && only.id != id
-        {
-            self.problems
-                .push(format!("myid={id} ({origin}): there is no server.{id}, only server.{}", only.id));
-        }
-        id
-    }
-
-    fn listen(&mut self, members: &[Member]) -> ListenConfig {
-        let member = members.first();
+    /// `member` is the own `server.N` line.
+    fn listen(&mut self, member: Option<&Member>) -> ListenConfig {
         let from_member = |wanted: Option<&ClientAddress>| {
             wanted.map(|address| (address.port, address.host.as_deref().and_then(resolve_host)))
         };
@@ -306,8 +256,7 @@ impl Reader<'_> {
     }
 
     fn tls(&mut self, listen: &ListenConfig) -> Option<TlsConfig> {
-        let key_store = self.pem_store("ssl.keyStore");
-        let trust_store = self.pem_store("ssl.trustStore");
+        let TlsStores { key_store, trust_store, tls12, tls13, cipher_suites } = self.tls_stores("ssl");
         for key in ["ssl.crl", "ssl.ocsp", "ssl.clientHostnameVerification"] {
             self.only_false(key);
         }
@@ -325,26 +274,6 @@ impl Reader<'_> {
             ClientAuth::Need,
             &[("none", ClientAuth::None), ("want", ClientAuth::Want), ("need", ClientAuth::Need)],
         );
-        let newest_is_13 =
-            self.choice("ssl.protocol", true, &[("TLSv1.3", true), ("TLSv1.2", false), ("TLS", true)]);
-        let (mut tls12, mut tls13) = (true, newest_is_13);
-        if self.text("ssl.enabledProtocols").is_some() {
-            let versions = self.list("ssl.enabledProtocols");
-            tls12 = versions.iter().any(|version| version == "TLSv1.2");
-            tls13 = versions.iter().any(|version| version == "TLSv1.3");
-            if versions.iter().any(|version| version != "TLSv1.2" && version != "TLSv1.3") {
-                self.wrong("ssl.enabledProtocols", "must be TLSv1.3, TLSv1.2 or both, separated by a comma");
-            }
-        }
-        let cipher_suites = self.list("ssl.ciphersuites");
-        let unknown = crate::net::tls::unknown_cipher_suites(&cipher_suites);
-        if !unknown.is_empty() {
-            let known = crate::net::tls::cipher_suite_names().join(", ");
-            self.wrong(
-                "ssl.ciphersuites",
-                &format!("{} not supported; known are {known}", unknown.join(", ")),
-            );
-        }
         let reload = self.flag("client.certReload", false);
         let handshake_timeout =
             self.millis("ssl.handshakeDetectionTimeoutMillis", limits::HANDSHAKE_MILLIS_DEFAULT, 1..=600_000);
@@ -382,6 +311,35 @@ impl Reader<'_> {
             handshake_timeout,
             handshakes_max,
         })
+    }
+
+    /// What TLS for clients (`ssl`) and between members (`ssl.quorum`) have in common.
+    fn tls_stores(&mut self, prefix: &str) -> TlsStores {
+        let key_store = self.pem_store(&format!("{prefix}.keyStore"));
+        let trust_store = self.pem_store(&format!("{prefix}.trustStore"));
+        let (protocol, enabled, suites) = (
+            format!("{prefix}.protocol"),
+            format!("{prefix}.enabledProtocols"),
+            format!("{prefix}.ciphersuites"),
+        );
+        let newest_is_13 =
+            self.choice(&protocol, true, &[("TLSv1.3", true), ("TLSv1.2", false), ("TLS", true)]);
+        let (mut tls12, mut tls13) = (true, newest_is_13);
+        if self.text(&enabled).is_some() {
+            let versions = self.list(&enabled);
+            tls12 = versions.iter().any(|version| version == "TLSv1.2");
+            tls13 = versions.iter().any(|version| version == "TLSv1.3");
+            if versions.iter().any(|version| version != "TLSv1.2" && version != "TLSv1.3") {
+                self.wrong(&enabled, "must be TLSv1.3, TLSv1.2 or both, separated by a comma");
+            }
+        }
+        let cipher_suites = self.list(&suites);
+        let unknown = crate::net::tls::unknown_cipher_suites(&cipher_suites);
+        if !unknown.is_empty() {
+            let known = crate::net::tls::cipher_suite_names().join(", ");
+            self.wrong(&suites, &format!("{} not supported; known are {known}", unknown.join(", ")));
+        }
+        TlsStores { key_store, trust_store, tls12, tls13, cipher_suites }
     }
 
     /// A key or trust store. Java's own formats are told apart by type or ending and answered with how to convert them.
@@ -821,6 +779,9 @@ impl Reader<'_> {
                 admin.listen
             ));
         }
+        let own = config.ensemble.as_ref().and_then(|ensemble| ensemble.membership.member(ensemble.my_id));
+        let own: Vec<_> = own.map_or(&[][..], |member| &member.addresses).iter().collect();
+        let ours = own.iter().flat_map(|address| [address.quorum_port, address.election_port]);
         let ports = [
             ("clientPort", config.listen.client),
             ("secureClientPort", config.listen.secure),
@@ -830,6 +791,14 @@ impl Reader<'_> {
             ),
             ("metricsProvider.httpPort", config.metrics),
         ];
+        for port in ours {
+            for (key, _) in ports.iter().filter(|(_, other)| other.is_some_and(|other| other.port() == port))
+            {
+                self.problems.push(format!(
+                    "{key} and the own server.N line both name port {port}; each needs its own"
+                ));
+            }
+        }
         for (index, (key, address)) in ports.iter().enumerate() {
             for (other_key, other) in &ports[index + 1..] {
                 if let (Some(a), Some(b)) = (address, other)

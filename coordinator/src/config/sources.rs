@@ -268,6 +268,11 @@ impl Gathering {
     fn flags(&mut self, sources: &Sources) {
         for (name, value) in &sources.flags {
             match keys::find_loosely(name) {
+                // Whoever may list processes reads their command lines.
+                Some((_, full)) if full == "rookery.peerSecret" => self.problems.push(format!(
+                    "--{name}: a command line is no place for a secret; use rookery.peerSecretFile, the variable \
+                     ROOKERY_PEER_SECRET or the configuration file"
+                )),
                 Some((key, full)) => self.known(key, full, value, Origin::Flag),
                 None => self.problems.push(format!("--{name} is not known{}", did_you_mean(name))),
             }
@@ -287,11 +292,6 @@ impl Gathering {
         match key.effect {
             Effect::Honoured => {}
             Effect::Inert(why) => self.warnings.push(format!("{full} ({origin}) changes nothing: {why}")),
-            // The lines every zoo.cfg has are not worth a complaint each.
-            Effect::Ensemble if matches!(key.name, "initLimit" | "syncLimit") => {}
-            Effect::Ensemble => {
-                self.warnings.push(format!("{full} ({origin}) changes nothing: it is for ensembles"))
-            }
         }
         self.settings.set(full, value, origin);
     }

@@ -79,6 +79,7 @@ fn the_sample_file_of_zookeeper() {
     assert_eq!(loaded.config.storage.retain_snapshots, Some(5));
     assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
     warned(&loaded, "neither encrypted nor authenticated");
+    assert_eq!(loaded.config.ensemble, None);
 }
 
 #[test]
@@ -161,7 +162,7 @@ fn every_known_key_is_honoured_or_answered() {
             }
         };
         let answered = loaded.warnings.iter().any(|warning| warning.starts_with(&format!("{name} (")));
-        let silent = matches!(key.effect, Effect::Honoured) || matches!(key.name, "initLimit" | "syncLimit");
+        let silent = matches!(key.effect, Effect::Honoured);
         assert_eq!(answered, !silent, "{name}: {:?}", loaded.warnings);
     }
 }
@@ -195,7 +196,7 @@ fn wrong_values_stop_the_start_and_name_what_is_allowed() {
         &[("clientPort", "2181"), ("secureClientPort", "2181")],
         &["clientPort and secureClientPort both name port 2181"],
     );
-    refused(&[("peerType", "observer")], &["peerType=observer", "participant"]);
+    refused(&[("peerType", "leader")], &["peerType=leader", "participant or observer"]);
     refused(&[("tickTime", "x"), ("snapCount", "y")], &["tickTime=x", "snapCount=y"]);
     let error = load_file("tickTime=2000\nsnapCount=1\n").unwrap_err().to_string();
     assert!(error.contains("zoo.cfg:2): must be a whole number between 2 and"), "{error}");
@@ -213,17 +214,263 @@ fn secrets_are_not_shown() {
     assert!(!format!("{:?}", loaded.config).contains("geheim"));
 }
 
+const THREE: &str = "dataDir=DIR\nserver.1=a:2888:3888;2181\nserver.10=c:2888:3888:participant;2181\n\
+    server.2=b:2888:3888;127.0.0.1:2199\nserver.11=d:2888:3888:observer\n";
+
+/// Loads a file as member `id`.
+fn load_as(id: &str, text: &str) -> Result<Loaded, ConfigError> {
+    load_with(text, &[("ZOO_MY_ID", id)], &[])
+}
+
+#[track_caller]
+fn refused_as(id: &str, text: &str, parts: &[&str]) {
+    let error = load_as(id, text).expect_err("must not start").to_string();
+    for part in parts {
+        assert!(error.contains(part), "{text}: {error}");
+    }
+}
+
 #[test]
 fn members_of_an_ensemble() {
-    let two = "dataDir=DIR\nserver.1=a:2888:3888\nserver.2=b:2888:3888\n";
-    let error = load_file(two).unwrap_err().to_string();
-    assert!(error.contains("ensembles are not supported yet"), "{error}");
-    let error = load_file("server.1=a:2888\n").unwrap_err().to_string();
-    assert!(error.contains("server.1=a:2888 ("), "{error}");
+    let loaded = load_as("2", THREE).unwrap();
+    warned(&loaded, "members are NOT AUTHENTICATED");
+    assert_eq!(loaded.config.server_id, 2);
+    assert_eq!(loaded.config.listen.client, address("127.0.0.1:2199"));
+    assert!(loaded.config.reconfig_enabled);
+    let ensemble = loaded.config.ensemble.unwrap();
+    let ids: Vec<_> = ensemble.membership.members.iter().map(|member| member.id).collect();
+    assert_eq!(ids, [1, 2, 10, 11]);
+    assert_eq!(ensemble.membership.voters().count(), 3);
+    assert_eq!((ensemble.membership.weight(1), ensemble.membership.group(1)), (1, None));
+    assert_eq!(ensemble.init_limit, Duration::from_secs(20));
+    assert_eq!(ensemble.sync_limit, Duration::from_secs(10));
+    assert_eq!(ensemble.connect_limit, ensemble.init_limit);
+    assert_eq!(
+        (ensemble.ping, ensemble.leader_silence),
+        (Duration::from_millis(150), Duration::from_millis(1500))
+    );
+    assert_eq!(ensemble.recent_entries_max, 500);
+    assert_eq!(ensemble.local_sessions, LocalSessions::Off);
+    assert!(ensemble.leader_serves);
+    let links = ensemble.links;
+    assert_eq!((links.listen_everywhere, links.bind_attempts_max), (false, Some(3)));
+    assert_eq!(links.handshake_timeout, Duration::from_secs(5));
+    assert!(!links.is_authenticated());
+
+    let observer = load_as("11", &format!("{THREE}clientPort=2182\npeerType=participant\n")).unwrap();
+    assert_eq!(observer.config.listen.client, address("[::]:2182"));
+    warned(&observer, "peerType=participant changes nothing");
+    let error = load_as("1", &format!("{THREE}clientPort=2185\n")).unwrap_err().to_string();
+    assert!(error.contains("clientPort=2185") && error.contains("client port 2181"), "{error}");
+}
+
+#[test]
+fn one_line_runs_alone_unless_that_is_switched_off() {
     let one = load_file("dataDir=DIR\nserver.4=a:2888:3888;127.0.0.1:2199\n").unwrap().config;
     assert_eq!((one.server_id, one.listen.client), (4, address("127.0.0.1:2199")));
+    assert_eq!((one.ensemble, one.reconfig_enabled), (None, false));
     let error = load_file("clientPort=2181\nserver.4=a:2888:3888;2199\n").unwrap_err().to_string();
     assert!(error.contains("client port 2199"), "{error}");
+
+    let loaded =
+        load_file("dataDir=DIR\nstandaloneEnabled=false\nserver.4=localhost:2888:3888;2199\n").unwrap();
+    warned(&loaded, "1 voting member: no server may fail");
+    assert!(
+        !loaded.warnings.iter().any(|warning| warning.contains("AUTHENTICATED")),
+        "{:?}",
+        loaded.warnings
+    );
+    assert_eq!(loaded.config.ensemble.unwrap().my_id, 4);
+    refused(&[("standaloneEnabled", "false")], &["there is no server.N line"]);
+    refused_as("1", "server.1=a:1:2\nserver.2=b:1:2:observer\n", &["observers with a single participant"]);
+    refused_as("1", "server.1=a:1:2:observer\n", &["at least one member must be a participant"]);
+    let observing = load_file("dataDir=DIR\npeerType=observer\n").unwrap();
+    warned(&observing, "peerType=observer changes nothing");
+}
+
+#[test]
+fn what_makes_no_ensemble_is_refused() {
+    let two = "dataDir=DIR\nserver.1=a:2888:3888\nserver.2=b:2888:3888\n";
+    let error = load_file(two).unwrap_err().to_string();
+    assert!(error.contains("which member is this server?") && error.contains("myid"), "{error}");
+    refused_as("3", two, &["myid=3 (variable ZOO_MY_ID)", "there is no server.3, only server.1, server.2"]);
+    refused_as("300", two, &["myid=300", "between 0 and 254"]);
+    warned(&load_as("1", two).unwrap(), "2 voting members: no server may fail");
+    let four = format!("{two}server.3=c:1:2\nserver.4=d:1:2\n");
+    warned(&load_as("1", &four).unwrap(), "4 voting members survive no more failures than 3");
+    refused_as("1", "server.1=a:2888\n", &["server.1=a:2888 (", "host:quorumPort:electionPort"]);
+    refused_as("1", "server.255=a:1:2\n", &["server.255=a:1:2", "between 0 and 254"]);
+    refused_as("1", "server.1=a:0:2\n", &["\"0\" is not a port"]);
+    refused_as("1", "server.1=a b:1:2\n", &["\"a b\" is neither a host name nor an address"]);
+    refused_as("1", "server.1=a:1:2\nserver.01=b:1:2\n", &["two server.N lines name member 1"]);
+    refused_as("1", "server.1=A:1:2\nserver.2=a:2:3\n", &["a:2: server.1 and server.2 both name it"]);
+    refused_as("1", "server.1=a:1:1\nserver.2=b:2:3\n", &["a:1: server.1 names it twice"]);
+    refused_as(
+        "1",
+        "server.1=a:1:2\nserver.2=0.0.0.0:1:2\n",
+        &["server.2: 0.0.0.0 is no address to connect to"],
+    );
+    refused_as(
+        "1",
+        &format!("{two}clientPort=3888\n"),
+        &["clientPort and the own server.N line both name port 3888"],
+    );
+    refused_as("1", &format!("{two}electionAlg=1\n"), &["electionAlg=1", "must be 3"]);
+    refused_as("1", &format!("{two}initLimit=0\n"), &["initLimit=0", "between 1 and"]);
+    refused_as(
+        "1",
+        &format!("{two}rookery.pingMs=600\n"),
+        &["rookery.leaderSilenceMs= (not set)", "three times rookery.pingMs"],
+    );
+}
+
+#[test]
+fn groups_and_weights() {
+    let nine: String = (1..=6).map(|id| format!("server.{id}=h{id}:1:2\n")).collect();
+    let observer = "server.7=h7:1:2:observer\n";
+    let groups = "group.1=1:2:3\ngroup.2=4:5:6\n";
+    let grouped = format!("dataDir=DIR\n{nine}{observer}{groups}weight.6=0\nweight.1=3\n");
+    let membership = load_as("1", &grouped).unwrap().config.ensemble.unwrap().membership;
+    assert_eq!((membership.group(1), membership.group(6), membership.group(7)), (Some(1), Some(2), None));
+    assert_eq!((membership.weight(1), membership.weight(2), membership.weight(6)), (3, 1, 0));
+    let check = |lines: &str, part: &str| refused_as("1", &format!("{nine}{observer}{lines}"), &[part]);
+    check("group.1=1:2:3\n", "server.4 is in no group");
+    check("weight.1=2\n", "server.1 is in no group");
+    check(&format!("{groups}group.3=1\n"), "server.1 is in another group already");
+    check(&format!("{groups}group.3=7\n"), "server.7 is an observer");
+    check(&format!("{groups}group.3=9\n"), "there is no server.9");
+    check(&format!("{groups}group.x=1\n"), "such as group.1=1:2:3");
+    check("group.1=1,2,3\n", "such as group.1=1:2:3");
+    check(&format!("{groups}weight.8=1\n"), "there is no server.8");
+    check(&format!("{groups}weight.1=-1\n"), "weight.1=-1");
+    let nothing: String = (1..=6).map(|id| format!("weight.{id}=0\n")).collect();
+    check(&format!("{groups}{nothing}"), "there could be no quorum");
+}
+
+#[test]
+fn the_container_image_forms_an_ensemble() {
+    let environment = [
+        ("ZOO_MY_ID", "2"),
+        (
+            "ZOO_SERVERS",
+            "server.1=zoo1:2888:3888;2181 server.2=zoo2:2888:3888;2181 server.3=zoo3:2888:3888;2181",
+        ),
+        ("ZOO_INIT_LIMIT", "5"),
+        ("ZOO_SYNC_LIMIT", "2"),
+        ("ZOO_STANDALONE_ENABLED", "true"),
+        ("ROOKERY_PEER_SECRET", "correct horse battery staple"),
+    ];
+    let loaded = sources(None, &environment, &[]).load().unwrap();
+    let config = loaded.config;
+    assert_eq!(config.listen.client, address("[::]:2181"));
+    let ensemble = config.ensemble.as_ref().unwrap();
+    assert_eq!(
+        (ensemble.my_id, ensemble.init_limit, ensemble.sync_limit),
+        (2, Duration::from_secs(10), Duration::from_secs(4))
+    );
+    assert!(ensemble.links.is_authenticated());
+    assert!(!format!("{config:?}").contains("horse"));
+    assert!(config.shown.contains(&("rookery.peerSecret".to_owned(), "***".to_owned())));
+}
+
+#[test]
+fn which_member_is_this() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let load = |environment: &[(&str, &str)], flags: &[(&str, &str)]| {
+        let mut all =
+            vec![("dataDir", data), ("server.1", "a:1:2"), ("server.2", "b:1:2"), ("server.3", "c:1:2")];
+        all.extend(flags);
+        sources(None, environment, &all).load()
+    };
+    assert_eq!(load(&[], &[("myid", "3")]).unwrap().config.server_id, 3);
+    assert_eq!(load(&[("ZOO_MY_ID", "2")], &[]).unwrap().config.server_id, 2);
+    std::fs::write(dir.path().join("myid"), "1\n").unwrap();
+    let loaded = load(&[("ZOO_MY_ID", "2")], &[]).unwrap();
+    assert_eq!(loaded.config.server_id, 1);
+    warned(&loaded, "myid=2 (variable ZOO_MY_ID) changes nothing");
+}
+
+#[test]
+fn what_members_prove_to_each_other() {
+    let three = "dataDir=DIR\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let secret =
+        |lines: &str| load_as("1", &format!("{three}{lines}")).unwrap().config.ensemble.unwrap().links.secret;
+    let file = write("secret", "0123456789abcdef0123456789abcdef\n");
+    assert_eq!(
+        secret(&format!("rookery.peerSecretFile={file}\n")).unwrap().reveal(),
+        "0123456789abcdef0123456789abcdef"
+    );
+    let short = write("short", "hush");
+    let check = |lines: &str, parts: &[&str]| refused_as("1", &format!("{three}{lines}"), parts);
+    check(&format!("rookery.peerSecretFile={short}\n"), &["at least 16 characters", "openssl rand"]);
+    check("rookery.peerSecretFile=/no/such\n", &["rookery.peerSecretFile=/no/such", "cannot be read"]);
+    check("rookery.peerSecret=tooshort\n", &["rookery.peerSecret=***", "at least 16"]);
+    check(
+        &format!("rookery.peerSecretFile={file}\nrookery.peerSecret={}\n", "x".repeat(16)),
+        &["one of them is enough"],
+    );
+    refused(
+        &[("rookery.peerSecret", "correct horse battery")],
+        &["no place for a secret", "ROOKERY_PEER_SECRET"],
+    );
+
+    let module = "org.apache.zookeeper.server.auth.DigestLoginModule required";
+    let jaas = write(
+        "jaas.conf",
+        &format!(
+            "QuorumServer {{ {module} user_zk=\"pw\"; }}; QuorumLearner {{ {module} username=\"zk\" password=\"pw\"; }};\
+             Other {{ {module} username=\"zk\" password=\"else\"; }};"
+        ),
+    );
+    let enabled = format!("quorum.auth.enableSasl=true\njava.security.auth.login.config={jaas}\n");
+    assert_eq!(secret(&enabled).unwrap().reveal(), "zk:pw");
+    check("quorum.auth.enableSasl=true\n", &["java.security.auth.login.config"]);
+    check("quorum.auth.learnerRequireSasl=true\n", &["needs quorum.auth.enableSasl=true"]);
+    check(
+        &format!("{enabled}quorum.auth.serverRequireSasl=true\n"),
+        &["needs quorum.auth.learnerRequireSasl"],
+    );
+    check(
+        &format!("{enabled}quorum.auth.learner.saslLoginContext=Other\n"),
+        &["no account of \"zk\" with the password"],
+    );
+}
+
+#[test]
+fn tls_between_members() {
+    let three = "dataDir=DIR\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
+    let stores = "ssl.quorum.keyStore.location=me.pem\nssl.quorum.trustStore.location=ca.pem\n";
+    let tls = |lines: &str| {
+        load_as("1", &format!("{three}{stores}{lines}")).unwrap().config.ensemble.unwrap().links
+    };
+    assert_eq!(tls("").tls, None);
+    let links = tls("sslQuorum=true\nsslQuorumReloadCertFiles=true\n");
+    assert!(links.is_authenticated());
+    let config = links.tls.unwrap();
+    assert_eq!((config.dial, config.accept_plain), (true, false));
+    assert_eq!((config.verify_acceptor_host, config.verify_dialer_host), (true, true));
+    assert_eq!((config.tls.client_auth, config.tls.reload), (ClientAuth::Need, true));
+    // Changing over: first all accept both, then all dial with TLS, then nobody accepts anything else.
+    let first = tls("portUnification=true\n");
+    assert!(!first.is_authenticated());
+    let first = first.tls.unwrap();
+    assert_eq!((first.dial, first.accept_plain), (false, true));
+    let second = tls("portUnification=true\nsslQuorum=true\n");
+    assert!(!second.is_authenticated(), "who comes without TLS is let in");
+    let unverified = tls("sslQuorum=true\nssl.quorum.hostnameVerification=false\n").tls.unwrap();
+    assert_eq!((unverified.verify_acceptor_host, unverified.verify_dialer_host), (false, false));
+    let check = |lines: &str, part: &str| refused_as("1", &format!("{three}{lines}"), &[part]);
+    check("sslQuorum=true\n", "needs ssl.quorum.keyStore.location and ssl.quorum.trustStore.location");
+    check(&format!("{stores}sslQuorum=true\nssl.quorum.clientAuth=none\n"), "ssl.quorum.clientAuth=none");
+    check("ssl.quorum.keyStore.location=a.jks\n", "only PEM");
+    check("ssl.quorum.crl=true\n", "ssl.quorum.crl=true");
 }
 
 #[test]
@@ -239,7 +486,7 @@ fn membership_file_and_myid() {
 
     write("myid", "4\n");
     let error = sources(Some(&file), &[], &[]).load().unwrap_err().to_string();
-    assert!(error.contains("there is no server.4"), "{error}");
+    assert!(error.contains("there is no server.4, only server.3"), "{error}");
     write("myid", "four");
     let error = sources(Some(&file), &[], &[]).load().unwrap_err().to_string();
     assert!(error.contains("myid=four"), "{error}");
@@ -361,7 +608,7 @@ fn every_key_is_documented() {
     let text = include_str!("../../../docs/operations.md");
     for key in KEYS {
         let name = match key.name {
-            "server.*" | "authProvider.*" => key.name.replace('*', "N"),
+            "server.*" | "group.*" | "weight.*" | "authProvider.*" => key.name.replace('*', "N"),
             name => name.to_owned(),
         };
         assert!(text.contains(&format!("`{name}`")), "docs/operations.md does not know {name}");

@@ -4,14 +4,5 @@ pub mod admin;
 pub mod connection;
 pub mod four_letter;
 pub mod listener;
+pub mod peers;
 pub mod tls;
-
-pub mod peers {
-    #[derive(Debug)]
-    pub struct Peers;
-    impl Peers {
-        pub fn send(&self, _to: crate::zab::MemberId, _frame: bytes::Bytes) -> bool {
-            false
-        }
-    }
-}

@@ -73,18 +73,7 @@ fn standard_name(suite: rustls::SupportedCipherSuite) -> String {
 
 /// Reads the stores and builds what every handshake uses.
 pub fn server_config(config: &TlsConfig) -> Result<ServerConfig, TlsError> {
-    let mut provider: CryptoProvider = ring::default_provider();
-    if !config.cipher_suites.is_empty() {
-        provider.cipher_suites.retain(|suite| config.cipher_suites.contains(&standard_name(*suite)));
-    }
-    let provider = Arc::new(provider);
-    let mut versions = Vec::new();
-    if config.tls13 {
-        versions.push(&rustls::version::TLS13);
-    }
-    if config.tls12 {
-        versions.push(&rustls::version::TLS12);
-    }
+    let (provider, versions) = provider_and_versions(config);
     let settings = |error: rustls::Error| TlsError::Settings(error.to_string());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&versions)
@@ -105,7 +94,27 @@ pub fn server_config(config: &TlsConfig) -> Result<ServerConfig, TlsError> {
     builder.with_single_cert(chain, key).map_err(|error| wrong(&config.key_store, error.to_string()))
 }
 
-fn identity(path: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+/// The arithmetic and the versions that were configured.
+pub(super) fn provider_and_versions(
+    config: &TlsConfig,
+) -> (Arc<CryptoProvider>, Vec<&'static rustls::SupportedProtocolVersion>) {
+    let mut provider: CryptoProvider = ring::default_provider();
+    if !config.cipher_suites.is_empty() {
+        provider.cipher_suites.retain(|suite| config.cipher_suites.contains(&standard_name(*suite)));
+    }
+    let mut versions = Vec::new();
+    if config.tls13 {
+        versions.push(&rustls::version::TLS13);
+    }
+    if config.tls12 {
+        versions.push(&rustls::version::TLS12);
+    }
+    (Arc::new(provider), versions)
+}
+
+pub(super) fn identity(
+    path: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let pem = read_store(path)?;
     let chain = certificates(path, &pem)?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
@@ -123,7 +132,7 @@ fn identity(path: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<
     Ok((chain, key))
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+pub(super) fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path, &read_store(path)?)? {
         roots.add(certificate).map_err(|error| wrong(path, error.to_string()))?;
@@ -153,7 +162,7 @@ fn read_store(path: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(bytes)
 }
 
-fn wrong(path: &Path, reason: String) -> TlsError {
+pub(super) fn wrong(path: &Path, reason: String) -> TlsError {
     TlsError::Contents { path: path.to_owned(), reason }
 }
 
@@ -331,7 +340,7 @@ impl Desk {
             Some(Ok(subject)) => vec![("x509".to_owned(), subject)],
             Some(Err(error)) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
         };
-        Ok(Established { stream: stream.into_std()?, tls: TlsSession(Box::new(tls)), peer, identities })
+        Ok(Established { stream: stream.into_std()?, tls: TlsSession::new(tls), peer, identities })
     }
 
     fn complain(&self, peer: SocketAddr, error: &io::Error) {
@@ -344,8 +353,11 @@ impl Desk {
 
 // ---- Reload ----
 
+/// When the stores were changed, and how long they are.
+pub(super) type Fingerprint = Vec<Option<(SystemTime, u64)>>;
+
 /// What tells one version of the stores from the next.
-fn fingerprint(config: &TlsConfig) -> Vec<Option<(SystemTime, u64)>> {
+pub(super) fn fingerprint(config: &TlsConfig) -> Fingerprint {
     let stores = [Some(&config.key_store), config.trust_store.as_ref()];
     let state = |path: &PathBuf| {
         let metadata = path.metadata().ok()?;
@@ -380,9 +392,19 @@ async fn reload(desk: Rc<Desk>) {
 
 /// The TLS side of a connection, apart from its socket, which the caller owns and waits for.
 #[derive(Debug)]
-pub struct TlsSession(Box<ServerConnection>);
+pub struct TlsSession(Box<rustls::Connection>);
 
 impl TlsSession {
+    /// Goes on where a handshake ended.
+    pub(super) fn new(tls: impl Into<rustls::Connection>) -> TlsSession {
+        TlsSession(Box::new(tls.into()))
+    }
+
+    /// The certificate that the other side has shown.
+    pub(super) fn leaf(&self) -> Option<&CertificateDer<'static>> {
+        self.0.peer_certificates().and_then(|chain| chain.first())
+    }
+
     /// Reads decrypted bytes: `Ok(0)` when the client said goodbye, `WouldBlock` when the socket has no more.
     pub fn try_read(&mut self, socket: &mut (impl Read + Write), buffer: &mut [u8]) -> io::Result<usize> {
         loop {

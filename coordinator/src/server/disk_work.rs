@@ -12,6 +12,7 @@ use client::wire::zk::Zxid;
 use super::auditing;
 use super::core::{Core, Mailbox};
 use super::opening::rebuild;
+use crate::net::peers::PeerEvent;
 use crate::store::{CourierEvent, CourierHandle, Disk, Epochs, LogEvent, LogHandle, SnapshotId, reread};
 use crate::zab::{self, Effect, Entry, Input, MemberId, Message, SnapshotRef};
 
@@ -176,6 +177,11 @@ impl Core {
                 Effect::WritePiece { snapshot, index, bytes } => {
                     if disk.courier.take(snapshot_id(snapshot), index, bytes).is_err() {
                         self.late.push(Input::Received { snapshot, done: false });
+                    }
+                }
+                Effect::ResetLink(peer) => {
+                    if let Some(peers) = &self.peers {
+                        peers.reset(peer);
                     }
                 }
                 Effect::Diverged { zxid } => {
@@ -397,8 +403,16 @@ impl Core {
         }
     }
 
+    pub(super) fn handle_peer_event(&mut self, event: PeerEvent) {
+        match event {
+            PeerEvent::Up(peer) => self.input(Input::LinkUp(peer)),
+            PeerEvent::Down(peer) => self.input(Input::LinkDown(peer)),
+            PeerEvent::Frame(from, frame) => self.heard(from, &frame),
+        }
+    }
+
     /// A message from another member has come.
-    pub(super) fn heard(&mut self, from: MemberId, frame: &[u8]) {
+    fn heard(&mut self, from: MemberId, frame: &[u8]) {
         match Message::decode(frame) {
             Ok(message) => self.input(Input::Heard(from, message)),
             Err(error) => {

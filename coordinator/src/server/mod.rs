@@ -28,12 +28,19 @@ use crate::config::Config;
 use crate::limits;
 use crate::net::admin;
 use crate::net::listener::{self, Doorkeeper, Kind};
+use crate::net::peers::{PeerSettings, Peers};
 use crate::net::tls::TlsGate;
 use crate::view::{Ask, Query};
-use crate::zab::Input;
+use crate::zab::{Input, MemberId, Standing};
 
 /// How often sessions, containers and nodes with a time to live are looked at.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How often a member looks at the clock for the ensemble's sake.
+const BEAT: Duration = Duration::from_millis(20);
+
+/// A leader that stops gives the others so long to take over.
+const HAND_OVER_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Between two steps of a snapshot's walk, clients come first.
 const WALK_PAUSE: Duration = Duration::from_millis(1);
@@ -102,10 +109,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tokio::task::spawn_local(walk_snapshots(Rc::clone(&core))),
         tokio::task::spawn_local(ticks(Rc::clone(&core))),
         tokio::task::spawn_local(turns(Rc::clone(&core))),
+        tokio::task::spawn_local(beats(Rc::clone(&core))),
         tokio::task::spawn_local(disk_work::courier_events(Rc::clone(&core), couriers)),
     ];
+    core.borrow_mut().peers = links(&config, &core)?;
     core.borrow_mut().input(Input::Tick);
-    while !core.borrow().member.service.is_serving() {
+    // A member answers at its client port while it looks for the others; a server alone is there at once.
+    while config.ensemble.is_none() && !core.borrow().member.service.is_serving() {
         tokio::task::yield_now().await;
         if core.borrow().fatal.is_some() {
             break;
@@ -185,6 +195,32 @@ async fn turns(core: Rc<RefCell<Core>>) {
     }
 }
 
+/// Connects to the other members, if there are any.
+fn links(config: &Config, core: &Rc<RefCell<Core>>) -> anyhow::Result<Option<Peers>> {
+    let Some(ensemble) = &config.ensemble else { return Ok(None) };
+    let settings = PeerSettings::new(ensemble.links.clone(), false);
+    let to_core = Rc::downgrade(core);
+    let on_event = move |event| {
+        if let Some(core) = to_core.upgrade() {
+            core.borrow_mut().handle_peer_event(event);
+        }
+    };
+    Ok(Some(Peers::start(settings, MemberId(ensemble.my_id), &ensemble.membership.members, on_event)?))
+}
+
+/// Time passes for the ensemble: finer than for sessions, because a dead leader is to be missed quickly.
+async fn beats(core: Rc<RefCell<Core>>) {
+    if core.borrow().member.is_alone() {
+        return;
+    }
+    let mut interval = tokio::time::interval(BEAT);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        core.borrow_mut().input(Input::Tick);
+    }
+}
+
 async fn ticks(core: Rc<RefCell<Core>>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -235,6 +271,23 @@ async fn answer_questions(core: Rc<RefCell<Core>>, mut questions: tokio::sync::m
     }
 }
 
+/// A leader leaves the lead to somebody else before it goes.
+async fn hand_over(core: &Rc<RefCell<Core>>) {
+    let leads = |core: &Core| matches!(core.member.replica().standing(), Standing::Leading { .. });
+    if core.borrow().member.is_alone() || !leads(&core.borrow()) {
+        return;
+    }
+    core.borrow_mut().input(Input::HandOver);
+    let deadline = Instant::now() + HAND_OVER_PATIENCE;
+    while leads(&core.borrow()) && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    match leads(&core.borrow()) {
+        true => tracing::warn!("nobody could take over the lead; the others elect a leader by themselves"),
+        false => tracing::info!("the lead was handed over"),
+    }
+}
+
 async fn asked_to_stop(stop: &Notify) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     // A file size limit is a full disk, not a reason to die: with a handler in place, the write fails instead.
@@ -256,6 +309,7 @@ async fn finish(core: &Rc<RefCell<Core>>) -> anyhow::Result<()> {
     while !core.borrow().disk.is_idle() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    hand_over(core).await;
     // One more turn for the connections to send their replies.
     tokio::time::sleep(Duration::from_millis(10)).await;
     let log = core.borrow_mut().disk.take_log();

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::core::{Core, Mailbox, SnapshotSchedule, now};
 use super::disk_work::DiskWork;
-use crate::config::Config;
+use crate::config::{Config, EnsembleConfig};
 use crate::limits;
 use crate::logging::Complaints;
 use crate::member::Member;
@@ -26,7 +26,7 @@ use crate::store::{
 };
 use crate::tree::Tree;
 use crate::tree::snapshot::Loader;
-use crate::zab::{self, Entry, MemberId, Membership, Persistent, Replica};
+use crate::zab::{self, Entry, MemberId, Membership, Persistent, Replica, Timing, Voter};
 
 /// Opens the data directory and rebuilds the tree.
 pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyhow::Result<Rc<RefCell<Core>>> {
@@ -93,8 +93,13 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
     let mut service = Service::new(settings, tree, seed, now(started));
     service.metrics_mut().dbinittime.record(started.elapsed());
     service.metrics_mut().startup_txns_loaded.record_count(report.records);
-    let own = MemberId(config.server_id);
-    let replica_settings = zab::Settings::new(own, Membership::of_voters([own]));
+    let replica_settings = match &config.ensemble {
+        None => zab::Settings::new(
+            MemberId(config.server_id),
+            Membership::of_voters([MemberId(config.server_id)]),
+        ),
+        Some(ensemble) => replica_settings(ensemble),
+    };
     let store::Epochs { accepted, current, complete } = report.epochs;
     let persistent = Persistent { epochs: zab::Epochs { accepted, current, complete }, before, recent };
     let replica = Replica::new(replica_settings, persistent, hash_seed, now(started).monotonic_us);
@@ -134,6 +139,25 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
         fatal: None,
         stop,
     })))
+}
+
+fn replica_settings(ensemble: &EnsembleConfig) -> zab::Settings {
+    let configured = &ensemble.membership;
+    let voter = |id| Voter { weight: configured.weight(id), group: configured.group(id) };
+    let voters = configured.voters().map(|member| (MemberId(member.id), voter(member.id))).collect();
+    let observers = configured.members.iter().filter(|member| !member.is_voter());
+    let observers = observers.map(|member| MemberId(member.id)).collect();
+    let settings = zab::Settings::new(MemberId(ensemble.my_id), Membership { voters, observers });
+    zab::Settings {
+        timing: Timing {
+            ping_us: ensemble.ping.as_micros() as u64,
+            silence_us: ensemble.leader_silence.as_micros() as u64,
+            init_us: ensemble.init_limit.as_micros() as u64,
+            ..settings.timing
+        },
+        window_entries: settings.window_entries.max(ensemble.recent_entries_max as usize),
+        ..settings
+    }
 }
 
 /// Records at the end of the log that are kept in memory, for members that are a little behind.

@@ -14,6 +14,7 @@ use crate::view::{
     Answer, ConnectionView, DigestView, Expiring, LatencyView, Mode, Query, ServerView, SessionNumber,
     SessionsView, SnapshotView, WatchSummary,
 };
+use crate::zab::Standing;
 
 /// Which way of computing the running digest; grows when that changes.
 const DIGEST_VERSION: u32 = 1;
@@ -102,7 +103,12 @@ impl Core {
             }
         }
         ServerView {
-            mode: service.is_serving().then_some(Mode::Standalone),
+            mode: service.is_serving().then(|| match self.member.replica().standing() {
+                Standing::Leading { .. } if self.member.is_alone() => Mode::Standalone,
+                Standing::Leading { .. } => Mode::Leader,
+                Standing::Observing { .. } => Mode::Observer,
+                Standing::Following { .. } | Standing::Looking => Mode::Follower,
+            }),
             zxid: tree.zxid().0,
             // ZooKeeper keeps its root under two names and counts both.
             node_count: tree.node_count() as u64 + 1,

@@ -9,7 +9,7 @@ use super::disk::Disk;
 use super::error::StoreError;
 use super::position::{Change, Note, Position, PositionFile};
 use super::recovery::{erase, list};
-use super::segment::{self, Link, Next, SEGMENT_HEADER_BYTES, SegmentReader};
+use super::segment::{self, Link, Next, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentReader};
 use super::{snapshot, transfer};
 
 /// A record that the log can end with, or the snapshot that it can begin after.
@@ -33,39 +33,43 @@ pub(super) fn find(
     if begin == Some(zxid) {
         return Ok(has_base(snapshot_disk, zxid, zxid)?.then_some(at_begin));
     }
-    let mut headers = Vec::new();
-    for first_zxid in numbers(log_disk, segment::parse_name)? {
-        let header = *SegmentReader::open(log_disk, first_zxid)?.header();
-        if header.before.zxid > zxid {
+    let segments = numbers(log_disk, segment::parse_name)?;
+    let header = |index: usize| SegmentReader::open(log_disk, segments[index]).map(|reader| *reader.header());
+    let mut target = None;
+    for index in (0..segments.len()).rev() {
+        let header = header(index)?;
+        if header.before.zxid <= zxid {
+            target = Some((index, header));
             break;
         }
-        headers.push(header);
     }
-    let Some(newest) = headers.last() else { return Ok(None) };
-    // Where the oldest segment begins, and wherever one continues a snapshot instead of a record, the log needs one.
-    let begins = |index: usize| index == 0 || headers[index].before.crc == 0;
-    let base = (0..headers.len()).rev().find(|&index| begins(index)).expect("the oldest begins");
-    let base = headers[base].before.zxid;
-    if !has_base(snapshot_disk, base, zxid)? {
-        return Ok(None);
-    }
-    if newest.before.zxid == zxid {
-        if begins(headers.len() - 1) {
-            return Ok(Some(at_begin));
+    let Some((target, target_header)) = target else { return Ok(None) };
+    // The oldest segment continues a snapshot, and so does one that was begun after one from elsewhere.
+    let begins = |index: usize, header: &SegmentHeader| index == 0 || header.before.crc == 0;
+
+    let (mut index, mut oldest) = (target, target_header);
+    while !has_base(snapshot_disk, oldest.before.zxid, zxid)? {
+        if begins(index, &oldest) {
+            return Ok(None);
         }
-        let before = headers[headers.len() - 2].first_zxid;
-        let place = read_to(log_disk, before, zxid)?;
-        // The successor says that the record was there.
-        return match place {
-            Some(place) if place.position.last == newest.before => Ok(Some(place)),
-            _ => {
-                let reader = SegmentReader::open(log_disk, before)?;
-                let what = format!("it does not end at zxid 0x{zxid:x}, which its successor continues");
-                Err(reader.damaged(0, what))
-            }
+        index -= 1;
+        oldest = match header(index) {
+            // Nobody needed it so far.
+            Err(StoreError::Damaged { .. }) => return Ok(None),
+            header => header?,
         };
     }
-    read_to(log_disk, newest.first_zxid, zxid)
+    if target_header.before.zxid < zxid {
+        return read_to(log_disk, segments[target], zxid);
+    }
+    if begins(target, &target_header) {
+        return Ok(Some(at_begin));
+    }
+    let end_of_previous = match read_to(log_disk, segments[target - 1], zxid) {
+        Err(StoreError::Damaged { .. }) => None,
+        place => place?,
+    };
+    Ok(end_of_previous.filter(|place| place.position.last == target_header.before))
 }
 
 /// Reads a segment until the record at `zxid`; `None` if there is no such record.
@@ -83,8 +87,8 @@ fn read_to(log_disk: &dyn Disk, first_zxid: u64, zxid: u64) -> Result<Option<Pla
     Ok(Some(Place { position, reader: Some(reader) }))
 }
 
-/// Whether a snapshot is left between `base` and `zxid` once later ones are gone; none is needed if the log reaches back to
-/// the beginning.
+/// Whether a good snapshot is left between `base` and `zxid` once later ones are gone; none is needed if the log reaches
+/// back to the beginning.
 fn has_base(snapshot_disk: &dyn Disk, base: u64, zxid: u64) -> Result<bool, StoreError> {
     if base == 0 {
         return Ok(true);

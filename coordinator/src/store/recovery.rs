@@ -357,7 +357,7 @@ pub(super) fn erase(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<
 }
 
 /// The first byte behind the reader's offset that is not zero.
-fn first_nonzero(reader: &SegmentReader) -> Result<Option<u64>, StoreError> {
+pub(super) fn first_nonzero(reader: &SegmentReader) -> Result<Option<u64>, StoreError> {
     let mut block = Vec::new();
     for offset in (reader.offset()..reader.size()).step_by(BLOCK_BYTES as usize) {
         block.resize(BLOCK_BYTES.min(reader.size() - offset) as usize, 0);

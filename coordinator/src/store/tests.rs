@@ -204,3 +204,95 @@ fn the_queue_is_bounded() {
     drop(held);
     handle.shutdown().expect("a clean stop");
 }
+
+#[test]
+fn a_member_follows_one_leader_after_another() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let leader_dir = tempfile::tempdir().expect("temporary directory");
+    let leader = disk(leader_dir.path());
+    let mut writer = SnapshotWriter::create(Arc::clone(&leader), 0x2_0000_0005, b"header").expect("space");
+    writer.chunk(b"all that the other leader knows").expect("space");
+    writer.finish(b"trailer").expect("space");
+
+    let disk = disk(dir.path());
+    let (_, log, report) = recover(&disk, LogOptions::default()).expect("a start");
+    assert_eq!(report.epochs, Epochs::default());
+    let (handle, events) = spawn(log);
+    let next = || loop {
+        match events.recv_timeout(Duration::from_secs(20)).expect("a report") {
+            LogEvent::Durable(_) => {}
+            other => return other,
+        }
+    };
+    for zxid in 1..=20 {
+        handle.append(zxid, body(zxid).into()).expect("room");
+    }
+    let epochs = Epochs { accepted: 1, current: 1, complete: true };
+    handle.save_epochs(epochs);
+    handle.truncate_after(7);
+    handle.append(0x1_0000_0001, body(1).into()).expect("room");
+    assert!(matches!(next(), LogEvent::EpochsSaved(saved) if saved == epochs));
+    assert!(matches!(next(), LogEvent::Truncated { zxid: 7, done: true }));
+    handle.shutdown().expect("a clean stop");
+
+    let (records, log, report) = recover(&disk, LogOptions::default()).expect("a start");
+    let zxids: Vec<u64> = records.iter().map(|(zxid, _)| *zxid).collect();
+    assert_eq!(zxids, [1, 2, 3, 4, 5, 6, 7, 0x1_0000_0001]);
+    assert_eq!(report.epochs, epochs);
+    let source = SnapshotSource::open(&leader, 1).expect("good").expect("new enough");
+    let mut receiver = SnapshotReceiver::begin(Arc::clone(&disk), source.id()).expect("space");
+    receiver.piece(0, &source.piece(0).expect("good").expect("the only one")).expect("good");
+    assert!(receiver.is_whole());
+    let (handle, events) = spawn(log);
+    handle.replace_with_snapshot(0x2_0000_0005);
+    handle.append(0x2_0000_0006, body(6).into()).expect("room");
+    let replaced = events.recv_timeout(Duration::from_secs(20)).expect("a report");
+    assert!(matches!(replaced, LogEvent::Replaced { zxid: 0x2_0000_0005 }));
+    handle.shutdown().expect("a clean stop");
+
+    let (records, _, report) = recover(&disk, LogOptions::default()).expect("a start");
+    assert_eq!(records, [(0x2_0000_0006, body(6))]);
+    assert_eq!(report.snapshot_zxid, Some(0x2_0000_0005));
+    let mut names = disk.list().expect("list");
+    names.sort();
+    assert_eq!(names, ["epochs", "lock", "log.200000006", "position", "snapshot.200000005"]);
+}
+
+#[test]
+fn a_reader_keeps_up_with_the_log_thread() {
+    const LAST: u64 = 3000;
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let disk = disk(dir.path());
+    let options = LogOptions { segment_bytes_max: 100_000, ..LogOptions::default() };
+    let (_, log, _) = recover(&disk, options).expect("a start");
+    let (handle, events) = spawn(log);
+    let writer = std::thread::spawn(move || {
+        for zxid in 1..=LAST {
+            handle.append(zxid, body(zxid).into()).expect("room");
+        }
+        handle
+    });
+    let mut reader: Option<LogReader> = None;
+    let mut read = 0;
+    while read < LAST {
+        let LogEvent::Durable(flushed) = events.recv_timeout(Duration::from_secs(20)).expect("a report")
+        else {
+            panic!("nothing else happens")
+        };
+        let reader = match &mut reader {
+            Some(reader) => {
+                reader.extend(flushed.zxid).expect("good");
+                reader
+            }
+            none => none.insert(
+                LogReader::open(Arc::clone(&disk), 0, flushed.zxid).expect("good").expect("all is there"),
+            ),
+        };
+        while let Some((zxid, found)) = reader.next_record().expect("good") {
+            read += 1;
+            assert_eq!((zxid, &found[..]), (read, &body(read)[..]));
+        }
+        assert_eq!(read, flushed.zxid, "all that is durable, and no more");
+    }
+    writer.join().expect("it appended").shutdown().expect("a clean stop");
+}

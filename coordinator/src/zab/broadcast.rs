@@ -243,6 +243,7 @@ impl Leading {
             .collect();
         for id in silent {
             self.dismiss(common, id, out);
+            out.push(Effect::ResetLink(id));
         }
         if self.stage == Stage::Discovering {
             self.choose_epoch(common, out);

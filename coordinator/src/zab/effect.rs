@@ -122,6 +122,8 @@ pub enum Effect {
         from: MemberId,
         body: Bytes,
     },
+    /// The other end is silent: a new connection may do better than this one.
+    ResetLink(MemberId),
     /// What this member executed differs from what the others did. It must not serve any more.
     Diverged {
         zxid: Zxid,

@@ -144,12 +144,15 @@ impl Learning {
     }
 
     /// Whether the leader can still be believed in.
-    pub(super) fn check(&mut self, common: &mut Common, now: u64, _out: &mut Vec<Effect>) -> Next {
+    pub(super) fn check(&mut self, common: &mut Common, now: u64, out: &mut Vec<Effect>) -> Next {
         let timing = &common.timing;
         let patience = if self.answered { timing.silence_us } else { timing.join_us };
         // While its own log is being replaced, a member cannot even ask.
         let silent = !common.settling && now > self.heard_us + patience;
         let late = !self.serving && now > self.began_us + timing.init_us && !self.is_receiving();
+        if silent && self.answered {
+            out.push(Effect::ResetLink(self.leader));
+        }
         if silent || late { Next::Look(None) } else { Next::Stay }
     }
 

@@ -168,7 +168,7 @@ impl Ensemble {
                     let bytes = Some(Bytes::from([&zxid.0.to_be_bytes()[..], &bytes].concat()));
                     Some(Input::PieceRead { learner, attempt, index, bytes })
                 }
-                Effect::CloseSnapshot { .. } => None,
+                Effect::CloseSnapshot { .. } | Effect::ResetLink(_) => None,
                 Effect::Receive(snapshot) => {
                     server.receiving.clear();
                     Some(Input::Receiving { snapshot, next: 0 })
