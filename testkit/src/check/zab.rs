@@ -83,7 +83,10 @@ impl Ledger {
             match self.agreed.get(index) {
                 Some(agreed) if agreed == entry => {}
                 Some(agreed) if (agreed.zxid, agreed.identity) == (entry.zxid, entry.identity) => {
-                    return violation("C6", format!("{member}: the state at {} has another digest", entry.zxid));
+                    return violation(
+                        "C6",
+                        format!("{member}: the state at {} has another digest", entry.zxid),
+                    );
                 }
                 Some(agreed) => {
                     return violation(
@@ -141,7 +144,12 @@ impl Ledger {
     }
 
     /// A member forgets everything behind a place, as far as its log went.
-    pub fn truncates(&self, member: MemberId, to: Zxid, had: impl Fn(&Applied) -> bool) -> Result<(), Violation> {
+    pub fn truncates(
+        &self,
+        member: MemberId,
+        to: Zxid,
+        had: impl Fn(&Applied) -> bool,
+    ) -> Result<(), Violation> {
         let from = self.agreed.partition_point(|applied| applied.zxid <= to);
         match self.agreed[from..].iter().find(|applied| had(applied)) {
             Some(applied) => violation(
@@ -174,7 +182,9 @@ impl Ledger {
             let last = self.agreed[earlier - 1].zxid;
             return violation(
                 "C3",
-                format!("{member} leads epoch {epoch} and does not have all up to {last}, which was agreed on"),
+                format!(
+                    "{member} leads epoch {epoch} and does not have all up to {last}, which was agreed on"
+                ),
             );
         }
         Ok(())

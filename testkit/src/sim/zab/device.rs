@@ -165,7 +165,8 @@ impl Device {
 
     /// Everything that is written, executed.
     pub(super) fn state(&self) -> State {
-        let mut state = self.snapshots.last().map_or_else(State::default, |snapshot| snapshot.state().clone());
+        let mut state =
+            self.snapshots.last().map_or_else(State::default, |snapshot| snapshot.state().clone());
         let from = self.log.partition_point(|record| record.zxid <= state.zxid());
         for record in &self.log[from..] {
             state.execute(record.zxid, record.identity);

@@ -126,9 +126,7 @@ impl Partition {
             2 => (
                 "bridge",
                 pairs(&|from, to| {
-                    from != first
-                        && to != first
-                        && ((place(from) * 2 < members) != (place(to) * 2 < members))
+                    from != first && to != first && ((place(from) * 2 < members) != (place(to) * 2 < members))
                 }),
             ),
             // Everybody hears two neighbours.

@@ -83,9 +83,7 @@ impl World {
                 let at = self.at(id);
                 core.contains(&at) && self.members[at].device.epochs().complete
             };
-            let may_lead = |id: &MemberId| {
-                is_whole(*id) && self.configuration.membership.may_lead(*id)
-            };
+            let may_lead = |id: &MemberId| is_whole(*id) && self.configuration.membership.may_lead(*id);
             let membership = &self.configuration.membership;
             if !membership.is_quorum(is_whole) || !membership.voters.keys().any(may_lead) {
                 core.insert(at);
@@ -142,9 +140,10 @@ impl World {
                 let applied = process.state.applied();
                 let recent = &applied[applied.len().saturating_sub(10_000)..];
                 applied.len() == self.ledger.agreed_count()
-                    && healing.wanted.iter().all(|wanted| {
-                        recent.iter().rev().any(|applied| applied.identity == *wanted)
-                    })
+                    && healing
+                        .wanted
+                        .iter()
+                        .all(|wanted| recent.iter().rev().any(|applied| applied.identity == *wanted))
             })
         })
     }

@@ -15,16 +15,12 @@ impl World {
     /// Asks the log's thread for something.
     pub(super) fn ask_log(&mut self, at: At, job: Job) {
         let Some(process) = &mut self.members[at].process else { return };
-        if let Job::SaveEpochs(epochs) = job {
-            if self.options.planted == Some(Planted::PledgeWhileQueued) {
-                process.jobs.push_back(Job::SaveEpochs(epochs));
-                self.run_log(at);
-                return self.give(at, Input::EpochsSaved(epochs));
-            }
-            if self.options.planted == Some(Planted::EpochBeforeHistory) {
-                process.jobs.push_front(Job::SaveEpochs(epochs));
-                return self.run_log(at);
-            }
+        if let Job::SaveEpochs(epochs) = job
+            && self.options.planted == Some(Planted::PledgeWhileQueued)
+        {
+            process.jobs.push_back(job);
+            self.run_log(at);
+            return self.give(at, Input::EpochsSaved(epochs));
         }
         process.jobs.push_back(job);
         self.run_log(at);

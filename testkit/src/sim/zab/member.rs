@@ -122,8 +122,7 @@ pub(super) struct Member {
 impl Member {
     /// Whether an entry is, or was until the disk got lost, safe here.
     pub(super) fn stored(&self, zxid: Zxid, identity: u64) -> bool {
-        self.device.has(zxid, identity)
-            || self.lost.as_ref().is_some_and(|lost| lost.has(zxid, identity))
+        self.device.has(zxid, identity) || self.lost.as_ref().is_some_and(|lost| lost.has(zxid, identity))
     }
 
     /// What this member's clock says.

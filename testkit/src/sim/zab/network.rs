@@ -214,6 +214,19 @@ impl Network {
         self.dial(agenda, one, other);
     }
 
+    /// An end wants no more of a connection, whether that is still there or not.
+    pub(super) fn reset(&mut self, agenda: &mut Agenda, at: At, peer: At, peer_notices_us: u64) {
+        if self.is_connected(at, peer) {
+            return self.cut(agenda, at, peer, Break { notice_us: (0, peer_notices_us) });
+        }
+        let now_us = agenda.now_us();
+        let stream = self.stream(peer, at);
+        stream.items.iter_mut().for_each(|(time_us, _)| *time_us = now_us);
+        stream.armed = false;
+        stream.token += 1;
+        self.arm(agenda, peer, at);
+    }
+
     /// A process is gone, and with it everything it would have received.
     pub(super) fn forget(&mut self, at: At) {
         for from in 0..self.members {

@@ -92,6 +92,12 @@ impl World {
             Effect::Stand(standing) => self.stand(at, standing)?,
             Effect::Confirmed { ticket } => self.confirmed(at, ticket)?,
             Effect::Letter { from, body } => self.letter(at, from, &body),
+            Effect::ResetLink(peer) => {
+                let peer = self.at(peer);
+                let notices_us = self.faults.below(5_000);
+                self.network.reset(&mut self.agenda, at, peer, notices_us);
+                self.note(at, "reset", peer as u64, || format!("member at {peer}"));
+            }
             Effect::Diverged { zxid } => {
                 return violation("C6", format!("{} is said to differ at {zxid}", self.members[at].id));
             }
@@ -125,9 +131,10 @@ impl World {
             Message::Ack { durable, .. } if Zxid(durable) > device.synced() => {
                 violation("C3", format!("{id} acknowledges {}, synced is {}", Zxid(durable), device.synced()))
             }
-            Message::InStep { epoch, .. } if device.epochs().current < epoch => {
-                violation("C5", format!("{id} is in step with epoch {epoch}, on its disk is {:?}", device.epochs()))
-            }
+            Message::InStep { epoch, .. } if device.epochs().current < epoch => violation(
+                "C5",
+                format!("{id} is in step with epoch {epoch}, on its disk is {:?}", device.epochs()),
+            ),
             Message::Lead { epoch, .. } if device.epochs().accepted < epoch => {
                 violation("C5", format!("{id} leads epoch {epoch}, on its disk is {:?}", device.epochs()))
             }
@@ -250,7 +257,9 @@ impl World {
                 let known = process.known;
                 return violation(
                     "C8",
-                    format!("{id} confirms ticket {asked}, has {known} of {agreed} entries that were agreed on"),
+                    format!(
+                        "{id} confirms ticket {asked}, has {known} of {agreed} entries that were agreed on"
+                    ),
                 );
             }
             self.trace.mark("leadership confirmed");

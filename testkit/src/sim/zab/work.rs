@@ -125,4 +125,3 @@ impl World {
         Ok(())
     }
 }
-
