@@ -90,7 +90,7 @@ fn check(found: u64, epochs: Epochs, epochs_lost: bool, what: &str) {
         found == LAST || !epochs.complete,
         "{what}: {found} of {LAST} records pass for a complete history"
     );
-    let least = if epochs_lost { Epochs { accepted: 3, ..Epochs::default() } } else { PROMISED };
+    let least = if epochs_lost { Epochs { accepted: 3, ..PROMISED } } else { PROMISED };
     assert!(epochs.accepted >= least.accepted, "{what}: {epochs:?}");
     assert!(epochs.current >= least.current, "{what}: {epochs:?}");
 }

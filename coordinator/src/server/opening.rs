@@ -21,8 +21,8 @@ use crate::logging::Complaints;
 use crate::member::Member;
 use crate::request::{Service, Settings};
 use crate::store::{
-    self, CourierHandle, Disk, LogHandle, LogOptions, LogReader, RealDisk, Recovery, Retention,
-    SnapshotHandle, SnapshotReader,
+    self, CourierHandle, Disk, Log, LogHandle, LogOptions, LogReader, RealDisk, Recovery, RecoveryReport,
+    Retention, SnapshotHandle, SnapshotReader, StoreError, salvage,
 };
 use crate::tree::Tree;
 use crate::tree::snapshot::Loader;
@@ -44,9 +44,12 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
     };
     let seed = random_seed()?;
     let hash_seed = u64::from_le_bytes(*seed.first_chunk().expect("a seed has 32 bytes"));
-    let mut recovery = Recovery::open(Arc::clone(&log_disk), Arc::clone(&data_disk), options)?;
-    let (tree, before, recent) = recover(&mut recovery, hash_seed)?;
-    let (log, report) = recovery.finish()?;
+    let Recovered { tree, before, recent, log, report } = match &config.ensemble {
+        Some(ensemble) if ensemble.membership.members.len() > 1 => {
+            recover_or_salvage(&log_disk, &data_disk, &options, hash_seed)?
+        }
+        _ => recover(&log_disk, &data_disk, &options, hash_seed)?,
+    };
     for warning in &report.warnings {
         tracing::warn!("{warning}");
     }
@@ -164,8 +167,51 @@ fn replica_settings(ensemble: &EnsembleConfig) -> zab::Settings {
 const RECENT_RECORDS: usize = 4096;
 const RECENT_BYTES: usize = 4 << 20;
 
+/// What was found on disk.
+struct Recovered {
+    tree: Tree,
+    /// The zxid before the first of `recent`.
+    before: Zxid,
+    /// The end of the log.
+    recent: Vec<Entry>,
+    log: Log,
+    report: RecoveryReport,
+}
+
+/// How often damage is put aside before a start is given up.
+const SALVAGES_MAX: usize = 8;
+
+/// What is damaged is put aside: the others have it. This member has no voice until it got everything from them.
+fn recover_or_salvage(
+    log_disk: &Arc<dyn Disk>,
+    snapshot_disk: &Arc<dyn Disk>,
+    options: &LogOptions,
+    hash_seed: u64,
+) -> anyhow::Result<Recovered> {
+    for _ in 0..SALVAGES_MAX {
+        let error = match recover(log_disk, snapshot_disk, options, hash_seed) {
+            Ok(recovered) => return Ok(recovered),
+            Err(error) => error,
+        };
+        match error.downcast_ref::<StoreError>() {
+            Some(damage @ StoreError::Damaged { .. }) => {
+                let salvaged = salvage(log_disk, snapshot_disk, damage)?;
+                tracing::error!(%salvaged, "data is damaged; what is missing is fetched from the other members");
+            }
+            _ => return Err(error),
+        }
+    }
+    recover(log_disk, snapshot_disk, options, hash_seed)
+}
+
 /// The newest snapshot, and every command after it executed again; then the end of the log.
-fn recover(recovery: &mut Recovery, hash_seed: u64) -> anyhow::Result<(Tree, Zxid, Vec<Entry>)> {
+fn recover(
+    log_disk: &Arc<dyn Disk>,
+    snapshot_disk: &Arc<dyn Disk>,
+    options: &LogOptions,
+    hash_seed: u64,
+) -> anyhow::Result<Recovered> {
+    let mut recovery = Recovery::open(Arc::clone(log_disk), Arc::clone(snapshot_disk), options.clone())?;
     let mut tree = load(recovery.snapshot(), hash_seed)?;
     let mut before = tree.zxid();
     let (mut recent, mut recent_bytes) = (VecDeque::new(), 0);
@@ -180,7 +226,8 @@ fn recover(recovery: &mut Recovery, hash_seed: u64) -> anyhow::Result<(Tree, Zxi
             before = oldest.zxid;
         }
     }
-    Ok((tree, before, recent.into()))
+    let (log, report) = recovery.finish()?;
+    Ok(Recovered { tree, before, recent: recent.into(), log, report })
 }
 
 /// A snapshot and the records after it.

@@ -62,8 +62,9 @@ pub struct Leading {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turning {
     pub(super) epoch: u32,
-    /// Everything before is committed, and the others were told.
+    /// Everything before is committed, and the leader makes the epoch its own.
     pub(super) ordered: bool,
+    pub(super) since_us: u64,
 }
 
 /// Bytes of entries in one message, at most; a larger entry travels alone.
@@ -163,7 +164,7 @@ impl Leading {
         common.history.append(entry.clone());
         out.push(Effect::Append(entry));
         if zxid.0 & 0xffff_ffff >= u64::from(common.counter_max) {
-            self.turn_epoch(common, self.epoch + 1, out);
+            self.turn_epoch(common, self.epoch + 1, now, out);
         }
         Some(zxid)
     }
@@ -175,16 +176,16 @@ impl Leading {
 
     /// Begins to go on in a later epoch, without an election: what was proposed is committed first, then a quorum makes
     /// the epoch its own, as it did after the election.
-    pub(super) fn turn_epoch(&mut self, common: &mut Common, epoch: u32, out: &mut Vec<Effect>) {
+    pub(super) fn turn_epoch(&mut self, common: &mut Common, epoch: u32, now: u64, out: &mut Vec<Effect>) {
         if epoch <= EPOCH_MAX && self.turning.is_none() {
-            self.turning = Some(Turning { epoch, ordered: false });
+            self.turning = Some(Turning { epoch, ordered: false, since_us: now });
             self.go_on_turning(common, out);
         }
     }
 
     /// An operator gave the ensemble of this one member another state.
-    pub(super) fn replaced(&mut self, common: &mut Common, out: &mut Vec<Effect>) -> Next {
-        self.turn_epoch(common, epoch_of(common.history.last()).max(self.epoch + 1), out);
+    pub(super) fn replaced(&mut self, common: &mut Common, now: u64, out: &mut Vec<Effect>) -> Next {
+        self.turn_epoch(common, epoch_of(common.history.last()).max(self.epoch + 1), now, out);
         Next::Stay
     }
 
@@ -224,7 +225,8 @@ impl Leading {
     pub(super) fn check(&self, common: &Common, now: u64) -> Next {
         let late = self.stage != Stage::Established && now > self.began_us + common.timing.init_us;
         let deserted = now > self.began_us + common.timing.silence_us && !self.heard_by_quorum(common, now);
-        if late || deserted || common.diverged { Next::Look(None) } else { Next::Stay }
+        let stuck = self.turning.is_some_and(|turning| now > turning.since_us + common.timing.silence_us * 2);
+        if late || deserted || stuck || common.diverged { Next::Look(None) } else { Next::Stay }
     }
 
     fn heard_by_quorum(&self, common: &Common, now: u64) -> bool {
@@ -267,7 +269,7 @@ impl Leading {
                     current,
                     last: Zxid(last),
                     complete,
-                    empty: last == 0,
+                    empty: last == 0 && current == 0 && !complete,
                     need_snapshot,
                     promise: None,
                     sync: Sync::None,
@@ -284,7 +286,7 @@ impl Leading {
                     claim: None,
                 };
                 self.heard_us.insert(from, now);
-                return self.on_join(common, from, learner, out);
+                return self.on_join(common, from, learner, now, out);
             }
             Message::Accept { attempt, .. }
             | Message::Ready { attempt, .. }
@@ -350,7 +352,8 @@ impl Leading {
             && common.epochs.current == turning.epoch
         {
             self.own_in_step = Some(turning.epoch);
-            // The others get the order with the next flush.
+            // Those in step get the order with the next flush.
+            self.send_lead_to_all(out);
             self.turn_if_enough(common, out);
         } else if self.stage == Stage::Syncing && common.epochs.current == self.epoch {
             self.own_in_step = Some(self.epoch);
@@ -425,7 +428,7 @@ impl Leading {
             }
             // The order to make an epoch its own comes behind all that was there when the epoch began.
             let order = match self.turning {
-                Some(Turning { epoch, ordered: true })
+                Some(Turning { epoch, ordered: true, .. })
                     if self.own_in_step == Some(epoch) && learner.sent == common.history.last() =>
                 {
                     Some(epoch)

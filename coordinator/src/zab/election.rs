@@ -182,7 +182,7 @@ impl Looking {
                 return None;
             }
             if voter == common.id {
-                return Some((common.epochs.complete, common.history.is_empty()));
+                return Some(common.voice());
             }
             self.heard.get(&voter).map(|notice| (notice.complete, notice.empty))
         })

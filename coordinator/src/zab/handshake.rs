@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use client::wire::zk::Zxid;
 
-use super::broadcast::{Leading, Stage};
+use super::broadcast::{Leading, Stage, Turning};
 use super::history::Place;
 use super::message::{Blob, Message, Plan, SnapshotRef};
 use super::replica::{Common, EPOCH_MAX, Next};
@@ -65,6 +65,7 @@ impl Leading {
         common: &mut Common,
         from: MemberId,
         learner: Learner,
+        now: u64,
         out: &mut Vec<Effect>,
     ) -> Next {
         if learner.accepted >= EPOCH_MAX {
@@ -93,17 +94,23 @@ impl Leading {
                 self.choose_epoch(common, out);
             }
             Stage::Established if accepted > self.epoch && self.turning.is_none() => {
-                self.turn_epoch(common, accepted + 1, out);
+                self.turn_epoch(common, accepted + 1, now, out);
+                self.send_lead(from, out);
             }
-            Stage::Established if self.turning.is_some() => {}
             _ => self.send_lead(from, out),
         }
         Next::Stay
     }
 
     fn send_lead(&self, to: MemberId, out: &mut Vec<Effect>) {
-        if let Some(learner) = self.learners.get(&to) {
-            out.push(Effect::Send(to, Message::Lead { attempt: learner.attempt, epoch: self.epoch }));
+        // While the epoch turns, whoever joins helps: to commit what is left of the old one, or to make the new one.
+        let epoch = match self.turning {
+            Some(Turning { epoch, ordered: true, .. }) => epoch,
+            _ => self.epoch,
+        };
+        let saved = self.turning.is_none_or(|turning| !turning.ordered || self.own_in_step == Some(epoch));
+        if let Some(learner) = self.learners.get(&to).filter(|_| saved) {
+            out.push(Effect::Send(to, Message::Lead { attempt: learner.attempt, epoch }));
         }
     }
 
@@ -117,7 +124,7 @@ impl Leading {
     pub(super) fn choose_epoch(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
         let voice = |id: MemberId| {
             if id == common.id {
-                return Some((common.epochs.complete, common.history.is_empty()));
+                return Some(common.voice());
             }
             self.learners.get(&id).map(|learner| (learner.complete, learner.empty))
         };
@@ -152,7 +159,7 @@ impl Leading {
             Stage::Discovering | Stage::Choosing => Next::Stay,
             Stage::Accepting => {
                 let own = (common.epochs.current, common.history.last());
-                if counts && learner.complete && (current, last) > own {
+                if counts && learner.complete && common.membership.may_lead(from) && (current, last) > own {
                     return Next::Look(None);
                 }
                 self.begin_sync_if_enough(common, now, out)
@@ -173,7 +180,7 @@ impl Leading {
     ) -> Next {
         let voice = |id: MemberId| {
             if id == common.id {
-                return Some((common.epochs.complete, common.history.is_empty()));
+                return Some(common.voice());
             }
             let learner = self.learners.get(&id).filter(|learner| learner.promise == Some(true));
             learner.map(|learner| (learner.complete, learner.empty))

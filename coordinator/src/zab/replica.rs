@@ -156,7 +156,7 @@ impl Common {
             && !self.settling
             && !self.diverged
             && !self.retiring
-            && (self.epochs.complete || self.history.is_empty());
+            && (self.epochs.complete || self.is_blank());
         may.then(|| Vote {
             complete: self.epochs.complete,
             epoch: self.epochs.current,
@@ -165,9 +165,19 @@ impl Common {
         })
     }
 
+    /// Whether this member never had any history. One that lost it remembers at least an epoch.
+    fn is_blank(&self) -> bool {
+        !self.epochs.complete && self.epochs.current == 0 && self.history.is_empty()
+    }
+
+    /// Whether this member's history is complete, and whether it never had any.
+    pub(super) fn voice(&self) -> (bool, bool) {
+        (self.epochs.complete, self.is_blank())
+    }
+
     /// What this member says about an election.
     pub(super) fn notice(&self, vote: Option<Vote>, stance: Stance) -> Message {
-        let (complete, empty) = (self.epochs.complete, self.history.is_empty());
+        let (complete, empty) = self.voice();
         Message::Notice { round: self.round, vote, stance, complete, empty }
     }
 
@@ -437,7 +447,7 @@ impl Replica {
                 match &mut self.role {
                     Role::Looking(looking) => looking.reconsider(common, now, out),
                     Role::Learning(learning) => learning.replaced(common, now, out),
-                    Role::Leading(leading) => leading.replaced(common, out),
+                    Role::Leading(leading) => leading.replaced(common, now, out),
                 }
             }
             Input::SnapshotOpened { learner, attempt, snapshot } => {
