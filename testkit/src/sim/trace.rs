@@ -77,6 +77,11 @@ impl Trace {
     }
 
     /// The last events, the last last.
+    pub fn events(&self) -> impl Iterator<Item = &String> {
+        self.events.iter()
+    }
+
+    /// The last events, the last last.
     pub fn into_events(self) -> Vec<String> {
         self.events.into()
     }

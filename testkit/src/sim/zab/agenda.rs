@@ -37,6 +37,8 @@ pub(super) enum Happening {
     Work,
     /// After the faults: is everything well again?
     Probe,
+    /// Time has come this far.
+    Nothing,
 }
 
 #[derive(Debug)]
@@ -96,5 +98,11 @@ impl Agenda {
         let Reverse(next) = self.heap.pop()?;
         self.now_us = next.time_us;
         Some(next.happening)
+    }
+
+    /// The next thing that happens before a time.
+    pub(super) fn next_until(&mut self, end_us: u64) -> Option<Happening> {
+        let Reverse(next) = self.heap.peek()?;
+        if next.time_us > end_us { None } else { self.next() }
     }
 }

@@ -216,16 +216,21 @@ impl World {
                     return Ok(());
                 }
                 self.crash(at, true)?;
-                let member = &mut self.members[at];
-                member.lost = Some(std::mem::take(&mut member.device));
-                member.promised = Default::default();
-                self.note(at, "wipe", 0, String::new);
+                self.wipe(at);
             }
             Fault::BadPiece => self.bad_pieces += 1,
             Fault::HandOver => self.hand_over(at)?,
         }
         self.trace.fault(fault.name());
         Ok(())
+    }
+
+    /// Everything on a disk is lost.
+    pub(super) fn wipe(&mut self, at: At) {
+        let member = &mut self.members[at];
+        member.lost = Some(std::mem::take(&mut member.device));
+        member.promised = Default::default();
+        self.note(at, "wipe", 0, String::new);
     }
 
     /// A disk may be lost as long as all others know everything, and it was not enough on its own: then somebody else

@@ -30,8 +30,11 @@ impl World {
     fn run_log(&mut self, at: At) {
         let member = &mut self.members[at];
         let Some(process) = &mut member.process else { return };
-        if process.doing.is_some() {
+        if process.doing.is_some() || member.jobs_left == Some(0) || process.jobs.is_empty() {
             return;
+        }
+        if let Some(left) = &mut member.jobs_left {
+            *left -= 1;
         }
         let appends = process.jobs.iter().take_while(|job| matches!(job, Job::Append(_))).count() as u64;
         if appends > 0 {
@@ -46,8 +49,6 @@ impl World {
             process.doing = Some(Doing::Sync(last));
         } else if let Some(job) = process.jobs.pop_front() {
             process.doing = Some(Doing::Job(job));
-        } else {
-            return;
         }
         let (least, most) = self.configuration.sync_us;
         let mut us = self.disks.between(least, most);
@@ -61,6 +62,11 @@ impl World {
             self.give(at, Input::Durable(last));
         }
         self.agenda.after(us, Happening::LogDone { at, life });
+    }
+
+    /// It goes on after it was held.
+    pub(super) fn resume_log(&mut self, at: At) {
+        self.run_log(at);
     }
 
     /// It is done with what it did.

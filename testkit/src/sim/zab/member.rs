@@ -55,6 +55,8 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) replica: Replica,
+    /// In a story: it executed something else than it should have.
+    pub(super) spoiled: bool,
     /// It was asked to stop.
     pub(super) retiring: bool,
     pub(super) inbox: VecDeque<Input>,
@@ -107,6 +109,8 @@ pub(super) struct Member {
     pub(super) frozen_until_us: u64,
     pub(super) slow_until_us: u64,
     pub(super) sync_fails: bool,
+    /// In a story: the log's thread does so many more things.
+    pub(super) jobs_left: Option<u64>,
     /// The process stops before this many more effects are carried out; the machine, if true.
     pub(super) crash_in: Option<(u64, bool)>,
     /// It takes no more part.
@@ -115,6 +119,8 @@ pub(super) struct Member {
     pub(super) drift: i64,
     pub(super) clock_us: u64,
     pub(super) next_serial: u64,
+    /// What it said about elections: in which second, and how often.
+    pub(super) notices: (u64, u64),
     /// The last that was reported to be on this disk.
     pub(super) promised: Zxid,
 }
@@ -123,6 +129,10 @@ impl Member {
     /// Whether an entry is, or was until the disk got lost, safe here.
     pub(super) fn stored(&self, zxid: Zxid, identity: u64) -> bool {
         self.device.has(zxid, identity) || self.lost.as_ref().is_some_and(|lost| lost.has(zxid, identity))
+    }
+
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.spoiled)
     }
 
     /// What this member's clock says.

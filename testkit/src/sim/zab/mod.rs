@@ -16,6 +16,7 @@ mod log;
 mod member;
 mod network;
 mod report;
+mod stage;
 mod state;
 mod transfer;
 mod turn;
@@ -40,6 +41,7 @@ use crate::check::zab::Ledger;
 pub use self::configuration::{Beginning, Configuration};
 pub use self::faults::{Fault, FaultSet};
 pub use self::report::Failure;
+pub use self::stage::Stage;
 
 /// A mistake built into the world on purpose, to see that it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +170,7 @@ impl World {
                 frozen_until_us: 0,
                 slow_until_us: 0,
                 sync_fails: false,
+                jobs_left: None,
                 crash_in: None,
                 abandoned: false,
                 drift: match configuration.drift {
@@ -176,6 +179,7 @@ impl World {
                 },
                 clock_us: clocks.below(1 << 40),
                 next_serial: 1,
+                notices: (0, 0),
                 promised: Zxid::ZERO,
             })
             .collect();
@@ -356,6 +360,7 @@ impl World {
         let zxid = state.zxid();
         member.process = Some(Process {
             replica,
+            spoiled: false,
             retiring: false,
             inbox: Default::default(),
             turn_planned: false,
@@ -389,8 +394,20 @@ impl World {
         Ok(())
     }
 
-    /// A process dies, or the whole machine.
+    /// A process dies, or the whole machine, and starts again sooner or later.
     fn crash(&mut self, at: At, power: bool) -> Result<(), Violation> {
+        if self.members[at].process.is_none() {
+            return Ok(());
+        }
+        let after_us = match self.faults.below(4) {
+            0 => self.faults.below(8_000_000),
+            _ => self.faults.below(500_000),
+        };
+        self.agenda.after(after_us, Happening::Start { at });
+        self.stop(at, power)
+    }
+
+    fn stop(&mut self, at: At, power: bool) -> Result<(), Violation> {
         let Some(process) = self.members[at].process.take() else { return Ok(()) };
         self.members[at].crash_in = None;
         self.members[at].frozen_until_us = 0;
@@ -416,11 +433,6 @@ impl World {
             self.network.cut(&mut self.agenda, at, other, Break { notice_us });
         }
         self.network.forget(at);
-        let after_us = match self.faults.below(4) {
-            0 => self.faults.below(8_000_000),
-            _ => self.faults.below(500_000),
-        };
-        self.agenda.after(after_us, Happening::Start { at });
         Ok(())
     }
 

@@ -11,6 +11,9 @@ use super::state::identity;
 use crate::check::service::{Violation, violation};
 use crate::check::zab::Applied;
 
+/// A member says how it votes when something changes, and a few times a second otherwise. More is a storm.
+const NOTICES_PER_SECOND_MAX: u64 = 2_000;
+
 impl World {
     pub(super) fn turn(&mut self, at: At) -> Result<(), Violation> {
         let now_us = self.agenda.now_us();
@@ -98,6 +101,9 @@ impl World {
                 self.network.reset(&mut self.agenda, at, peer, notices_us);
                 self.note(at, "reset", peer as u64, || format!("member at {peer}"));
             }
+            Effect::Diverged { .. } if self.members.iter().any(super::member::Member::is_spoiled) => {
+                self.trace.mark("a member learned that it differs");
+            }
             Effect::Diverged { zxid } => {
                 return violation("C6", format!("{} is said to differ at {zxid}", self.members[at].id));
             }
@@ -142,6 +148,16 @@ impl World {
                 self.ledger.begins(epoch, Zxid(last));
                 Ok(())
             }
+            Message::Notice { .. } => {
+                let second = self.agenda.now_us() / 1_000_000;
+                let (before, count) = member.notices;
+                let count = if before == second { count + 1 } else { 1 };
+                self.members[at].notices = (second, count);
+                if count > NOTICES_PER_SECOND_MAX {
+                    return violation("C15", format!("{id} said {count} times a second how it votes"));
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -172,7 +188,7 @@ impl World {
         let id = member.id;
         let Some(process) = &mut member.process else { return Ok(()) };
         process.state.execute(*zxid, identity(bytes));
-        process.executed = Some((*zxid, process.state.digest()));
+        process.executed = Some((*zxid, process.state.digest() ^ u64::from(process.spoiled)));
         let answers = *origin == id && process.pending.remove(serial);
         let leads = process.leads();
         if member.device.synced() < *zxid {

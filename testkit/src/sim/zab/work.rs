@@ -52,7 +52,7 @@ impl World {
         identity
     }
 
-    fn ask_whether_it_leads(&mut self, at: At) {
+    pub(super) fn ask_whether_it_leads(&mut self, at: At) {
         let agreed = self.ledger.agreed_count();
         let Some(process) = self.members[at].process.as_mut().filter(|process| process.leads()) else {
             return;
