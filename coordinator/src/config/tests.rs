@@ -374,6 +374,16 @@ fn the_container_image_forms_an_ensemble() {
 }
 
 #[test]
+fn the_list_of_the_container_replaces_that_of_the_file() {
+    let text = "dataDir=DIR\nserver.9=localhost:2888:3888\n";
+    let environment =
+        [("ZOO_MY_ID", "1"), ("ZOO_SERVERS", "server.1=zoo1:2888:3888 server.2=zoo2:2888:3888")];
+    let ensemble = load_with(text, &environment, &[]).unwrap().config.ensemble.unwrap();
+    let ids: Vec<_> = ensemble.membership.members.iter().map(|member| member.id).collect();
+    assert_eq!(ids, [1, 2]);
+}
+
+#[test]
 fn which_member_is_this() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().to_str().unwrap();

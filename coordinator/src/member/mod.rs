@@ -116,7 +116,7 @@ impl Member {
     }
 
     fn execute(&mut self, now: Now, entry: Entry) {
-        let Entry { zxid, origin, serial, bytes } = entry;
+        let Entry { zxid, origin, serial, bytes, .. } = entry;
         let serial = (origin == self.replica.id()).then_some(serial);
         self.delivered += 1;
         if let Err(error) = self.service.committed(zxid, serial, &bytes, now) {

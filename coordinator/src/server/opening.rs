@@ -104,7 +104,8 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
         Some(ensemble) => replica_settings(ensemble),
     };
     let store::Epochs { accepted, current, complete } = report.epochs;
-    let persistent = Persistent { epochs: zab::Epochs { accepted, current, complete }, before, recent };
+    let persistent =
+        Persistent { epochs: zab::Epochs { accepted, current, complete }, before, recent, next: None };
     let replica = Replica::new(replica_settings, persistent, hash_seed, now(started).monotonic_us);
     Ok(Rc::new(RefCell::new(Core {
         member: Member::new(service, replica),
@@ -217,7 +218,7 @@ fn recover(
     let (mut recent, mut recent_bytes) = (VecDeque::new(), 0);
     while let Some((zxid, bytes)) = recovery.next_record()? {
         execute(&mut tree, zxid, &bytes)?;
-        let entry = Entry { zxid: Zxid(zxid), origin: MemberId(0), serial: 0, bytes };
+        let entry = Entry { zxid: Zxid(zxid), origin: MemberId(0), serial: 0, bytes, members: None };
         recent_bytes += entry.size();
         recent.push_back(entry);
         while recent.len() > RECENT_RECORDS || recent_bytes > RECENT_BYTES {

@@ -5,6 +5,7 @@
 //! before its own disk has an entry, if a quorum of others has it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use client::wire::zk::Zxid;
@@ -12,7 +13,7 @@ use client::wire::zk::Zxid;
 use super::handshake::{Learner, Sync};
 use super::message::{Carried, Message, Stance, Vote};
 use super::replica::{Common, EPOCH_MAX, Next, letter};
-use super::{Effect, Entry, MemberId, Standing, epoch_of, first_of};
+use super::{Effect, Entry, MemberId, Membership, Standing, epoch_of, first_of};
 
 /// How far a leader has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,8 +132,7 @@ impl Leading {
 
     pub(super) fn in_step(&self, common: &Common) -> (usize, usize) {
         let in_step = self.learners.iter().filter(|(_, learner)| learner.serving);
-        let (voters, others): (Vec<_>, Vec<_>) =
-            in_step.partition(|(id, _)| common.membership.is_voter(**id));
+        let (voters, others): (Vec<_>, Vec<_>) = in_step.partition(|(id, _)| common.is_voter_id(**id));
         (voters.len(), others.len())
     }
 
@@ -151,16 +151,17 @@ impl Leading {
         &mut self,
         common: &mut Common,
         now: u64,
-        origin: MemberId,
-        serial: u64,
+        (origin, serial): (MemberId, u64),
         bytes: Bytes,
+        members: Option<Arc<Membership>>,
         out: &mut Vec<Effect>,
     ) -> Option<Zxid> {
         if !self.heard_by_quorum(common, now) || !self.can_propose(common) {
             return None;
         }
         let zxid = self.next_zxid(common);
-        let entry = Entry { zxid, origin, serial, bytes };
+        let entry = Entry { zxid, origin, serial, bytes, members };
+        common.note_members(&entry);
         common.history.append(entry.clone());
         out.push(Effect::Append(entry));
         if zxid.0 & 0xffff_ffff >= u64::from(common.counter_max) {
@@ -202,7 +203,7 @@ impl Leading {
 
     pub(super) fn turn_if_enough(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
         let Some(Turning { epoch, .. }) = self.turning else { return };
-        let enough = common.membership.is_quorum(|id| {
+        let enough = common.is_quorum(|id| {
             if id == common.id {
                 return self.own_in_step == Some(epoch);
             }
@@ -230,7 +231,7 @@ impl Leading {
     }
 
     fn heard_by_quorum(&self, common: &Common, now: u64) -> bool {
-        common.membership.is_quorum(|id| {
+        common.is_quorum(|id| {
             id == common.id
                 || self.heard_us.get(&id).is_some_and(|heard_us| now <= heard_us + common.timing.silence_us)
         })
@@ -379,18 +380,23 @@ impl Leading {
             (learner.in_step == Some(self.epoch) || learner.in_step == self.turning.map(|next| next.epoch))
                 .then_some(learner.durable)
         };
-        let mut places: Vec<Zxid> = common.membership.voters.keys().filter_map(|id| durable(*id)).collect();
+        let mut places: Vec<Zxid> = common.voters().filter_map(durable).collect();
         places.sort_unstable_by(|one, other| other.cmp(one));
         places.dedup();
         let committed = common.history.committed();
-        let place = places.into_iter().take_while(|place| *place > committed).find(|place| {
-            common.membership.is_quorum(|id| durable(id).is_some_and(|durable| durable >= *place))
-        });
+        let place = places
+            .into_iter()
+            .take_while(|place| *place > committed)
+            .find(|place| common.is_quorum(|id| durable(id).is_some_and(|durable| durable >= *place)));
         if let Some(place) = place
             && common.history.commit(place)
         {
             common.deliver(out);
             self.go_on_turning(common, out);
+            if !common.may_lead(common.id) {
+                // The members were changed, and this one is not to lead any more.
+                self.handing_over.get_or_insert(self.ping_us);
+            }
         }
     }
 
@@ -408,7 +414,7 @@ impl Leading {
             }
             let established = self.stage == Stage::Established;
             let commit = if established { common.history.committed() } else { Zxid::ZERO };
-            let until = if common.membership.is_voter(*id) { common.history.last() } else { commit };
+            let until = if common.is_voter_id(*id) { common.history.last() } else { commit };
             while learner.sent < until && learner.flight_bytes < common.flight_bytes {
                 let mut bytes = 0;
                 let entries: Vec<Carried> = common
@@ -484,7 +490,7 @@ impl Leading {
         }
         let mut told = None;
         while let Some((round, ticket)) = self.confirm_rounds.front().copied() {
-            let sure = common.membership.is_quorum(|id| {
+            let sure = common.is_quorum(|id| {
                 id == common.id
                     || self.learners.get(&id).is_some_and(|learner| learner.serving && learner.round >= round)
             });
@@ -533,7 +539,7 @@ impl Leading {
         if let Some(learner) = self.remove_learner(common, id, out) {
             out.push(Effect::Send(id, Message::Diverged { attempt: learner.attempt, zxid: zxid.0 }));
         }
-        if common.membership.is_quorum(|id| self.disputed.contains(&id)) {
+        if common.is_quorum(|id| self.disputed.contains(&id)) {
             common.diverged = true;
             out.push(Effect::Diverged { zxid });
             return Next::Look(None);
@@ -573,7 +579,7 @@ impl Leading {
         let candidates = self
             .learners
             .iter()
-            .filter(|(id, learner)| learner.serving && common.membership.may_lead(**id))
+            .filter(|(id, learner)| learner.serving && common.may_lead(**id))
             .map(|(id, learner)| (learner.durable, *id));
         let Some((durable, successor)) = candidates.max() else { return Next::Stay };
         let ready = durable >= last && common.history.committed() >= last;

@@ -86,9 +86,7 @@ impl Leading {
         match self.stage {
             Stage::Discovering => self.choose_epoch(common, out),
             Stage::Choosing => {}
-            Stage::Accepting | Stage::Syncing
-                if accepted > self.epoch && common.membership.is_voter(from) =>
-            {
+            Stage::Accepting | Stage::Syncing if accepted > self.epoch && common.is_voter_id(from) => {
                 // It promised a later epoch to somebody who did not make it.
                 self.stage = Stage::Discovering;
                 self.choose_epoch(common, out);
@@ -131,7 +129,7 @@ impl Leading {
         if !common.is_enough(self.candidacy_complete, u64::MAX, voice) {
             return;
         }
-        let voters = self.learners.iter().filter(|(id, _)| common.membership.is_voter(**id));
+        let voters = self.learners.iter().filter(|(id, _)| common.is_voter_id(**id));
         let promised = voters.map(|(_, learner)| learner.accepted).max().unwrap_or(0);
         let promised = promised.max(common.intended().accepted).max(epoch_of(common.history.last()));
         self.epoch = promised + 1;
@@ -159,7 +157,7 @@ impl Leading {
             Stage::Discovering | Stage::Choosing => Next::Stay,
             Stage::Accepting => {
                 let own = (common.epochs.current, common.history.last());
-                if counts && learner.complete && common.membership.may_lead(from) && (current, last) > own {
+                if counts && learner.complete && common.may_lead(from) && (current, last) > own {
                     return Next::Look(None);
                 }
                 self.begin_sync_if_enough(common, now, out)
@@ -213,7 +211,7 @@ impl Leading {
 
     /// Finds out what a learner lacks, and sends it or asks for it.
     pub(super) fn begin_sync(&mut self, common: &mut Common, to: MemberId, out: &mut Vec<Effect>) {
-        let voter = common.membership.is_voter(to);
+        let voter = common.is_voter_id(to);
         if !voter && self.stage != Stage::Established {
             // Observers get what is committed, and nothing is yet.
             return;
@@ -401,14 +399,14 @@ impl Leading {
         for id in learners {
             if self.learners[&id].in_step.is_some() {
                 self.let_serve(common, id, out);
-            } else if !common.membership.is_voter(id) && self.learners[&id].promise.is_some() {
+            } else if !common.is_voter_id(id) && self.learners[&id].promise.is_some() {
                 self.begin_sync(common, id, out);
             }
         }
     }
 
     pub(super) fn is_in_step_quorum(&self, common: &Common) -> bool {
-        common.membership.is_quorum(|id| {
+        common.is_quorum(|id| {
             if id == common.id {
                 return self.own_in_step == Some(self.epoch);
             }

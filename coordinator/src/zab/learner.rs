@@ -200,7 +200,7 @@ impl Learning {
     ) -> Next {
         let next = match message {
             Message::Resign { successor } => {
-                let known = common.membership.may_lead(successor.leader);
+                let known = common.may_lead(successor.leader);
                 return Next::Look(Some(successor).filter(|_| known));
             }
             Message::Lead { attempt, epoch } if attempt == self.attempt => self.lead(common, epoch, out),
@@ -403,6 +403,7 @@ impl Learning {
                 self.join(common, false, now, out);
                 return Next::Stay;
             }
+            common.note_members(&entry);
             common.history.append(entry.clone());
             out.push(Effect::Append(entry));
         }
