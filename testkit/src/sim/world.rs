@@ -27,7 +27,8 @@ use coordinator::tree::snapshot::Loader;
 use coordinator::tree::watches::ConnectionId;
 use coordinator::tree::znode::Ownership;
 
-use super::disk::{Random, SimDisk};
+use super::disk::SimDisk;
+use super::random::Random;
 use super::workload;
 use crate::check::service::{Asked, Consequence, Oracle, Violation, show, violation};
 
