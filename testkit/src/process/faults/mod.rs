@@ -28,7 +28,7 @@ use self::pulse::Pulse;
 use super::ensemble::Ensemble;
 use super::server::{Kind, Options};
 use crate::raw::{Body, op};
-use crate::sim::disk::Random;
+use crate::sim::random::Random;
 
 /// What to do to whom.
 #[derive(Debug, Clone)]

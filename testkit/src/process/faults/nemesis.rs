@@ -9,7 +9,7 @@ use super::field::Field;
 use super::pulse::Pulse;
 use crate::process::ensemble::Ensemble;
 use crate::process::proxy::{Conditions, Flow, Links};
-use crate::sim::disk::Random;
+use crate::sim::random::Random;
 
 /// The ensemble and what a fault needs to be told in time.
 #[derive(Debug)]
