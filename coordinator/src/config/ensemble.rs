@@ -17,10 +17,8 @@ pub struct EnsembleConfig {
     pub dynamic_file: Option<PathBuf>,
     /// How long a member may take to connect to the leader and catch up.
     pub init_limit: Duration,
-    /// How long a member may lag behind before the leader goes on without it.
+    /// As configured; shown to tools that ask.
     pub sync_limit: Duration,
-    /// How long a member looks for a leader that was just elected.
-    pub connect_limit: Duration,
     /// How often members tell each other that they live.
     pub ping: Duration,
     /// How long a leader may be silent before the others elect a new one.
@@ -29,8 +27,6 @@ pub struct EnsembleConfig {
     pub leader_serves: bool,
     /// Recent writes kept in memory for members that catch up.
     pub recent_entries_max: u32,
-    /// Sessions that only the server they began on knows.
-    pub local_sessions: LocalSessions,
     /// How members reach each other.
     pub links: LinkConfig,
 }
@@ -110,17 +106,6 @@ impl Membership {
     pub fn voters(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| member.is_voter())
     }
-}
-
-/// Whether sessions may stay unknown to the ensemble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LocalSessions {
-    /// Every session is known to all.
-    Off,
-    /// A session is local for as long as it lives.
-    On,
-    /// A session is local until it creates an ephemeral node.
-    Upgraded,
 }
 
 /// How members reach each other.

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use client::wire::zk::{ConnectResponse, ErrorCode, Identity, SessionId, Zxid};
+use client::wire::zk::{ConnectRequest, ConnectResponse, ErrorCode, Identity, Request, SessionId, Zxid};
 
-use super::connection::{Phase, Waiting};
+use super::command;
+use super::connection::{Connection, Phase, Waiting};
 use super::letter::{self, Letter};
 use super::session_clock::SessionClock;
 use super::{MembersChange, Now, Proposal, Rules, Service};
@@ -50,6 +51,8 @@ pub(super) struct Ties {
     /// Whether this process has made itself known in the log.
     pub(super) registered: bool,
     idle_since_us: u64,
+    /// There was no leader for so long that clients were sent away.
+    given_up: bool,
     /// To a server, or to the leader.
     letters: BTreeMap<Option<u8>, Vec<Letter>>,
     /// As leader: which server a session is on.
@@ -106,6 +109,10 @@ impl Service {
         }
         if duty == Duty::Leading {
             self.write_down_members(now);
+            if !self.settings.leader_serves {
+                let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
+                everybody.into_iter().for_each(|id| self.clients.close(id));
+            }
         }
     }
 
@@ -113,12 +120,14 @@ impl Service {
     fn let_go(&mut self, now: Now) {
         self.serving = false;
         let waits = |waiting: &Waiting| !matches!(waiting, Waiting::Behind { .. });
+        let turned_away = |connection: &Connection| connection.is_read_only();
         let uncertain: Vec<ConnectionId> = self
             .clients
             .map
             .iter()
             .filter(|(_, connection)| {
-                matches!(connection.phase, Phase::Opening | Phase::Leaving)
+                turned_away(connection)
+                    || matches!(connection.phase, Phase::Opening | Phase::Leaving)
                     || connection.waiting.iter().any(waits)
             })
             .map(|(id, _)| *id)
@@ -135,9 +144,63 @@ impl Service {
     /// Sends idle clients away when it takes too long; they may find a better server.
     pub(super) fn lose_patience(&mut self, now: Now) {
         let waited_us = now.monotonic_us.saturating_sub(self.ties.idle_since_us);
-        if self.ties.duty == Duty::Idle && waited_us > IDLE_PATIENCE_US && !self.clients.map.is_empty() {
+        let patience_us = IDLE_PATIENCE_US.max(self.settings.session.tick.as_micros() as u64);
+        if self.ties.duty == Duty::Idle && waited_us > patience_us && !self.ties.given_up {
+            self.ties.given_up = true;
             let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
             everybody.into_iter().for_each(|id| self.clients.close(id));
+        }
+    }
+
+    // ---- Old data, for those who ask for it ----
+
+    /// Whether old data is served to clients that accept it: there was no leader for some time.
+    pub fn is_read_only(&self) -> bool {
+        self.settings.read_only_mode && self.ties.given_up
+    }
+
+    /// Whether a client can be served old data. A session that everybody knows goes on only where everybody is.
+    pub(super) fn may_read_only(&self, request: &ConnectRequest<'_>) -> bool {
+        self.is_read_only()
+            && request.read_only == Some(true)
+            && request.session == SessionId::NONE
+            && request.last_zxid_seen <= self.tree.zxid().to_wire()
+    }
+
+    /// Opens a session that only this server knows, as long as the connection lasts.
+    pub(super) fn open_read_only(&mut self, id: ConnectionId, request: &ConnectRequest<'_>) {
+        self.next_session += 1;
+        let server = u64::from(self.settings.server_id) << 56;
+        let session = SessionId((server | 0xff_ffff << 32 | u64::from(self.next_session)) as i64);
+        let timeout_ms = self.negotiate(request.timeout_ms);
+        if let Some(connection) = self.clients.get_mut(id) {
+            connection.timeout_ms = timeout_ms;
+            connection.read_only = Some(true);
+        }
+        self.attach(id, session);
+    }
+
+    /// Reads are answered from what there is; everything else has to wait for a quorum.
+    pub(super) fn read_only_request(
+        &mut self,
+        id: ConnectionId,
+        xid: i32,
+        request: Option<&Request<'_>>,
+        frame: &[u8],
+        now: Now,
+    ) {
+        match request {
+            Some(Request::CloseSession) => {
+                self.clients.reply(id, xid, self.tree.zxid().to_wire(), |_| {});
+                self.clients.close(id);
+            }
+            Some(request)
+                if command::is_write(request)
+                    || matches!(request, Request::Sync { .. } | Request::Reconfig { .. }) =>
+            {
+                self.clients.reply_error(id, xid, self.tree.zxid().to_wire(), ErrorCode::NotReadOnly);
+            }
+            _ => self.answer_in_turn(id, frame, now),
         }
     }
 

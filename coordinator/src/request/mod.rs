@@ -79,6 +79,10 @@ pub struct Settings {
     pub tree: TreeConfig,
     pub auth: AuthConfig,
     pub reconfig_enabled: bool,
+    /// Serve clients that accept old data while there is no quorum.
+    pub read_only_mode: bool,
+    /// Whether this server serves clients while it leads.
+    pub leader_serves: bool,
     /// The members by the configuration files, as the config node says it; nothing where a server is alone.
     pub members_text: Option<String>,
 }
@@ -217,7 +221,8 @@ impl Service {
     pub fn may_read(&self, id: ConnectionId) -> bool {
         let Some(connection) = self.clients.get(id) else { return false };
         let limits = &self.settings.limits;
-        if self.stopping || (!self.serving && connection.phase != Phase::New) {
+        let served = self.serving || connection.phase == Phase::New || connection.is_read_only();
+        if self.stopping || !served {
             return false;
         }
         match connection.phase {
@@ -455,6 +460,9 @@ impl Service {
             self.clients.reply_error(id, header.xid, 0, ErrorCode::SessionClosedRequireSaslAuth);
             self.clients.close(id);
             return;
+        }
+        if self.clients.get(id).is_some_and(Connection::is_read_only) {
+            return self.read_only_request(id, header.xid, request.as_ref().ok(), frame, now);
         }
         match request {
             Ok(request) if command::is_write(&request) => self.write(id, header.xid, &request, frame, now),

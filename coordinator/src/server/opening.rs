@@ -93,6 +93,8 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
         tree: config.tree.clone(),
         auth: config.auth.clone(),
         reconfig_enabled: config.reconfig_enabled,
+        read_only_mode: config.read_only_mode,
+        leader_serves: config.ensemble.as_ref().is_none_or(|ensemble| ensemble.leader_serves),
         members_text: config.ensemble.as_ref().map(|ensemble| ensemble.membership.text()),
     };
     let mut service = Service::new(settings, tree, seed, now(started));

@@ -24,7 +24,7 @@ const DIGEST_VERSION: u32 = 1;
 impl Core {
     /// Answers everything but streams.
     pub fn answer(&mut self, query: Query) -> Answer {
-        if !self.member.service.is_serving() {
+        if !self.member.service.is_serving() && !self.member.service.is_read_only() {
             return match query {
                 Query::Readiness => Answer::NotReady(self.why_not_ready()),
                 _ => Answer::NotServing,
@@ -141,7 +141,8 @@ impl Core {
             }
         }
         ServerView {
-            mode: service.is_serving().then(|| match self.member.replica().standing() {
+            mode: Some(match self.member.replica().standing() {
+                Standing::Looking if service.is_read_only() => Mode::ReadOnly,
                 Standing::Leading { .. } if self.member.is_alone() => Mode::Standalone,
                 Standing::Leading { .. } => Mode::Leader,
                 Standing::Observing { .. } => Mode::Observer,

@@ -117,6 +117,8 @@ impl Configuration {
                 ensemble_names: None,
             },
             reconfig_enabled: false,
+            read_only_mode: false,
+            leader_serves: true,
             members_text: None,
         }
     }
