@@ -20,7 +20,7 @@ pub(super) struct Record {
 impl Record {
     /// As it is read back.
     fn entry(&self) -> Entry {
-        Entry { zxid: self.zxid, origin: MemberId(0), serial: 0, bytes: self.bytes.clone() }
+        Entry { zxid: self.zxid, origin: MemberId(0), serial: 0, bytes: self.bytes.clone(), members: None }
     }
 }
 

@@ -356,7 +356,8 @@ impl World {
         let epochs = member.device.epochs();
         let local_us = member.local_us(self.agenda.now_us());
         let seed = Random::stream(self.seed, 8).next_u64() ^ (life << 40 | (at as u64) << 32);
-        let replica = Replica::new(settings, Persistent { epochs, before, recent }, seed, local_us);
+        let replica =
+            Replica::new(settings, Persistent { epochs, before, recent, next: None }, seed, local_us);
         let zxid = state.zxid();
         member.process = Some(Process {
             replica,

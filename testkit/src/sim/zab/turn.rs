@@ -183,7 +183,7 @@ impl World {
     }
 
     fn deliver(&mut self, at: At, entry: &Entry) -> Result<(), Violation> {
-        let Entry { zxid, origin, serial, bytes } = entry;
+        let Entry { zxid, origin, serial, bytes, .. } = entry;
         let member = &mut self.members[at];
         let id = member.id;
         let Some(process) = &mut member.process else { return Ok(()) };
