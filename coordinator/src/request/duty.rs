@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use client::wire::zk::{ConnectResponse, SessionId, Zxid};
+use client::wire::zk::{ConnectResponse, ErrorCode, Identity, SessionId, Zxid};
 
 use super::connection::{Phase, Waiting};
 use super::letter::{self, Letter};
 use super::session_clock::SessionClock;
-use super::{Now, Proposal, Rules, Service};
+use super::{MembersChange, Now, Proposal, Rules, Service};
 use crate::tree::command::{Command, Op};
 use crate::tree::watches::ConnectionId;
 
@@ -60,6 +60,8 @@ pub(super) struct Ties {
     reattaching: BTreeMap<u64, (ConnectionId, SessionId)>,
     doubts: std::collections::VecDeque<Doubt>,
     next_ticket: u64,
+    /// As leader: a change of the members is on its way.
+    pub(super) changing_members: bool,
     confirm: Option<u64>,
     /// Connections that wait for a `sync`, in the order of their serials.
     syncs: std::collections::VecDeque<(u64, ConnectionId)>,
@@ -68,6 +70,11 @@ pub(super) struct Ties {
 }
 
 impl Service {
+    /// Whether this server is configured as a member of an ensemble.
+    pub fn is_member(&self) -> bool {
+        self.settings.members_text.is_some()
+    }
+
     pub fn duty(&self) -> Duty {
         self.ties.duty
     }
@@ -96,6 +103,9 @@ impl Service {
             self.go_on();
         } else {
             self.start(now);
+        }
+        if duty == Duty::Leading {
+            self.write_down_members(now);
         }
     }
 
@@ -235,7 +245,60 @@ impl Service {
         command.time_ms = now.wall_ms;
         command.rules =
             Rules { skip_acl: self.settings.auth.skip_acl, enforce_quota: self.settings.tree.enforce_quota };
-        self.proposals.push(Proposal { origin: from, serial, bytes: command.encode().into() });
+        self.give_order(from, serial, command);
+    }
+
+    /// As leader, or alone: proposes a command. What it takes to change the members is decided here.
+    pub(super) fn give_order(&mut self, origin: u8, serial: u64, mut command: Command<'_>) {
+        if let Op::Reconfig { .. } = command.op {
+            let who = command.identities.iter();
+            let identities: Vec<Identity<'_>> =
+                who.map(|who| Identity::new(who.scheme.to_owned(), who.id.to_owned())).collect();
+            match self.change_members(&command.op, &identities) {
+                Ok(membership) => {
+                    self.ties.changing_members = true;
+                    let text = membership.text();
+                    command.op = Op::Refused { code: ErrorCode::NewConfigNoQuorum.to_wire() };
+                    let otherwise = command.encode().into();
+                    let command = Command { op: Op::Members { text: &text, dynamic: true }, ..command };
+                    let members = Some(MembersChange { membership, otherwise });
+                    self.proposals.push(Proposal { origin, serial, bytes: command.encode().into(), members });
+                    return;
+                }
+                Err(code) => command.op = Op::Refused { code: code.to_wire() },
+            }
+        }
+        self.proposals.push(Proposal { origin, serial, bytes: command.encode().into(), members: None });
+    }
+
+    /// Whether a client may ask for other members at all.
+    pub(super) fn may_reconfigure(&self) -> bool {
+        self.settings.reconfig_enabled && self.ties.duty != Duty::Alone
+    }
+
+    /// As leader: nothing came of a change of the members.
+    pub fn forget_members_change(&mut self) {
+        self.ties.changing_members = false;
+    }
+
+    /// The members have changed; now the ones before have no say any more.
+    pub(super) fn members_set(&mut self, now: Now) {
+        self.ties.changing_members = false;
+        if self.ties.duty == Duty::Leading && self.tree.members().before.is_some() {
+            self.propose(None, SessionId::NONE, &[], Op::MembersSettled, now);
+        }
+    }
+
+    /// As leader: writes down who the members are, if that has not changed since files said it and they say otherwise now.
+    fn write_down_members(&mut self, now: Now) {
+        let Some(text) = self.settings.members_text.clone() else { return };
+        if self.tree.members().before.is_some() {
+            self.propose(None, SessionId::NONE, &[], Op::MembersSettled, now);
+        } else if self.tree.members().version == 0
+            && self.tree.members_text().strip_suffix("\nversion=0") != Some(&text)
+        {
+            self.propose(None, SessionId::NONE, &[], Op::Members { text: &text, dynamic: false }, now);
+        }
     }
 
     /// The leader gives a command of ours no place: the session is on another server now.

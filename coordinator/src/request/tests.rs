@@ -84,6 +84,7 @@ impl Shell {
                 ensemble_names: None,
             },
             reconfig_enabled: false,
+            members_text: None,
         };
         let now = Now { monotonic_us: 0, wall_ms: 1_000_000 };
         let service = Service::new(settings, Tree::new(1), [7; 32], now);

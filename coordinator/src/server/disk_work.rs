@@ -310,6 +310,9 @@ impl Core {
                 let now = self.now();
                 tracing::info!(%zxid, znodes = tree.node_count(), "the tree was built anew to match the leader's");
                 self.member.service.replace_tree(tree, now);
+                let mut effects = Vec::new();
+                self.member.tree_replaced(now, zxid, &mut effects);
+                self.carry_out(&mut effects);
             }
             Err(error) => self.fail(error.context(format!("cannot rebuild the state at {zxid}"))),
         }

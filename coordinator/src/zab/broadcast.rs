@@ -4,7 +4,7 @@
 //! the others nothing, and what is on the way to it is bounded. The leader is a member like any other: it may commit
 //! before its own disk has an entry, if a quorum of others has it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -53,8 +53,6 @@ pub struct Leading {
     confirm_asked: u64,
     confirm_told: u64,
     confirm_rounds: VecDeque<(u64, u64)>,
-    /// Members that executed something else.
-    disputed: BTreeSet<MemberId>,
     /// Since when it wants to hand over.
     handing_over: Option<u64>,
 }
@@ -92,7 +90,6 @@ impl Leading {
             confirm_asked: 0,
             confirm_told: 0,
             confirm_rounds: VecDeque::new(),
-            disputed: BTreeSet::new(),
             handing_over: None,
         };
         let notice = leading.notice(common);
@@ -285,6 +282,7 @@ impl Leading {
                     heard_us: now,
                     round: 0,
                     claim: None,
+                    agrees: None,
                 };
                 self.heard_us.insert(from, now);
                 return self.on_join(common, from, learner, now, out);
@@ -377,7 +375,11 @@ impl Leading {
                 return (self.own_in_step == Some(self.epoch)).then(|| common.history.durable());
             }
             let learner = self.learners.get(&id)?;
-            (learner.in_step == Some(self.epoch) || learner.in_step == self.turning.map(|next| next.epoch))
+            // Before a learner is in step, what it has on disk may be lost with the epoch that it has not yet.
+            let turned = |epoch| self.turning.is_some_and(|turning| turning.epoch == epoch);
+            learner
+                .in_step
+                .is_some_and(|epoch| epoch == self.epoch || turned(epoch))
                 .then_some(learner.durable)
         };
         let mut places: Vec<Zxid> = common.voters().filter_map(durable).collect();
@@ -527,24 +529,48 @@ impl Leading {
         Next::Stay
     }
 
-    /// Whether a learner executed what the leader did. If one did not, that one stops; if most did not, the leader does.
+    /// Whether a learner executed what the leader did.
     fn compare_claim(&mut self, common: &mut Common, id: MemberId, out: &mut Vec<Effect>) -> Next {
-        let Some((zxid, digest)) = self.learners.get(&id).and_then(|learner| learner.claim) else {
-            return Next::Stay;
-        };
-        if common.digest_at(zxid).is_none_or(|own| own == digest) {
-            return Next::Stay;
+        let Some(learner) = self.learners.get_mut(&id) else { return Next::Stay };
+        let Some((zxid, digest)) = learner.claim else { return Next::Stay };
+        if let Some(own) = common.digest_at(zxid) {
+            learner.agrees = Some((zxid, own == digest));
         }
-        self.disputed.insert(id);
-        if let Some(learner) = self.remove_learner(common, id, out) {
-            out.push(Effect::Send(id, Message::Diverged { attempt: learner.attempt, zxid: zxid.0 }));
-        }
-        if common.is_quorum(|id| self.disputed.contains(&id)) {
-            common.diverged = true;
-            out.push(Effect::Diverged { zxid });
-            return Next::Look(None);
+        if self.learners.values().any(|learner| learner.agrees.is_some_and(|(_, agrees)| !agrees)) {
+            return self.judge(common, out);
         }
         Next::Stay
+    }
+
+    /// Somebody executed something else. Who is wrong is for most to say: those whom they do not agree with stop, be it the
+    /// leader. If nobody has most on its side, everybody stops who cannot be trusted any more.
+    fn judge(&mut self, common: &mut Common, out: &mut Vec<Effect>) -> Next {
+        let verdict = |id: MemberId| self.learners.get(&id).and_then(|learner| learner.agrees);
+        let differing = self.learners.keys().filter_map(|id| verdict(*id).filter(|(_, agrees)| !agrees));
+        let Some((since, _)) = differing.min() else { return Next::Stay };
+        let says = |id: MemberId| verdict(id).filter(|(zxid, _)| *zxid >= since).map(|(_, agrees)| agrees);
+        let leader_is_right = common.is_quorum(|id| id == common.id || says(id) == Some(true));
+        let leader_is_wrong = common.is_quorum(|id| id != common.id && says(id) == Some(false));
+        let all_are_heard = common.voters().all(|id| id == common.id || says(id).is_some());
+        if !leader_is_right && !leader_is_wrong && !all_are_heard {
+            return Next::Stay;
+        }
+        if !leader_is_wrong {
+            let wrong: Vec<MemberId> =
+                self.learners.keys().copied().filter(|id| says(*id) == Some(false)).collect();
+            for id in wrong {
+                if let Some(learner) = self.remove_learner(common, id, out) {
+                    let (attempt, zxid) = (learner.attempt, since.0);
+                    out.push(Effect::Send(id, Message::Diverged { attempt, zxid }));
+                }
+            }
+        }
+        if leader_is_right {
+            return Next::Stay;
+        }
+        common.diverged = true;
+        out.push(Effect::Diverged { zxid: since });
+        Next::Look(None)
     }
 
     // ---- Beside the protocol ----

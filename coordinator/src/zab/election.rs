@@ -98,7 +98,10 @@ impl Looking {
     ) -> Next {
         let Message::Notice { round, vote, stance, complete, empty } = *message else { return Next::Stay };
         if stance == Stance::Observing {
-            out.push(Effect::Send(from, self.notice(common)));
+            // Observers have nothing to say to each other.
+            if common.is_voter() {
+                out.push(Effect::Send(from, self.notice(common)));
+            }
             return Next::Stay;
         }
         if !common.is_voter_id(from) {

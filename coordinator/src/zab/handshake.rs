@@ -44,6 +44,8 @@ pub(super) struct Learner {
     pub(super) round: u64,
     /// What it says it executed.
     pub(super) claim: Option<(Zxid, u64)>,
+    /// Whether that was what the leader executed, when it could last be told.
+    pub(super) agrees: Option<(Zxid, bool)>,
 }
 
 /// How a learner gets the leader's history.

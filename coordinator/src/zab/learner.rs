@@ -185,7 +185,8 @@ impl Learning {
             let patient = !self.answered && now < self.began_us + common.timing.gather_us * 2;
             return if (looks || follows) && !patient { Next::Look(None) } else { Next::Stay };
         }
-        if matches!(stance, Stance::Looking | Stance::Observing) {
+        let asks = *stance == Stance::Looking || (*stance == Stance::Observing && common.is_voter());
+        if asks {
             out.push(Effect::Send(from, self.notice(common)));
         }
         Next::Stay

@@ -200,7 +200,13 @@ impl Carried {
 
 impl From<&Entry> for Carried {
     fn from(entry: &Entry) -> Carried {
-        Carried(entry.zxid.0, entry.origin.0, entry.serial, Blob(entry.bytes.clone()), entry.members.clone())
+        Carried(
+            entry.zxid.0,
+            entry.origin.0,
+            entry.serial,
+            Blob(entry.bytes.clone()),
+            entry.members.as_deref().cloned().map(Box::new),
+        )
     }
 }
 

@@ -117,6 +117,7 @@ impl Configuration {
                 ensemble_names: None,
             },
             reconfig_enabled: false,
+            members_text: None,
         }
     }
 }
