@@ -29,6 +29,7 @@ pub struct Proposal {
     pub identity: u64,
     pub leader: MemberId,
     pub origin: MemberId,
+    /// Zero: no client asked for it.
     pub serial: u64,
 }
 
@@ -130,9 +131,11 @@ impl Ledger {
         if !is_safe(entry) {
             return violation("C3", format!("{member} executed {zxid}, which is not on a quorum's disks"));
         }
-        let serial = self.serials.insert(proposal.origin, (epoch_of(zxid), proposal.serial));
-        if serial.is_some_and(|(epoch, serial)| epoch == epoch_of(zxid) && serial >= proposal.serial) {
-            return violation("C9", format!("requests of {} changed places at {zxid}", proposal.origin));
+        if proposal.serial > 0 {
+            let serial = self.serials.insert(proposal.origin, (epoch_of(zxid), proposal.serial));
+            if serial.is_some_and(|(epoch, serial)| epoch == epoch_of(zxid) && serial >= proposal.serial) {
+                return violation("C9", format!("requests of {} changed places at {zxid}", proposal.origin));
+            }
         }
         self.agreed.push(*entry);
         Ok(())

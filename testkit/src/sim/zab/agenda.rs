@@ -35,6 +35,8 @@ pub(super) enum Happening {
     Heal(Box<Partition>),
     /// Clients ask for something.
     Work,
+    /// The members are changed.
+    Change,
     /// After the faults: is everything well again?
     Probe,
     /// Time has come this far.

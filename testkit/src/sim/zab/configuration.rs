@@ -50,12 +50,16 @@ pub struct Configuration {
     /// Between two faults.
     pub fault_us: u64,
     pub faults: FaultSet,
+    /// Between two changes of the members; zero: there are none.
+    pub change_us: u64,
+    /// Processes that are no members at first.
+    pub spares: u64,
 }
 
 impl Configuration {
     pub fn draw(random: &mut Random) -> Configuration {
         let calm = random.one_in(16);
-        Configuration {
+        let mut drawn = Configuration {
             membership: membership(random),
             timing: timing(random),
             window_entries: random.power_of_two(0, 10) as usize,
@@ -92,14 +96,21 @@ impl Configuration {
             drift: if random.coin() { 50_000 } else { 0 },
             fault_us: random.between(50_000, 1_500_000),
             faults: if calm { FaultSet::default() } else { FaultSet::draw(random) },
+            change_us: 0,
+            spares: 0,
+        };
+        if random.one_in(4) {
+            drawn.change_us = random.between(100_000, 3_000_000);
+            drawn.spares = random.below(3);
         }
+        drawn
     }
 
     /// What a member's replica is configured with.
-    pub fn settings(&self, id: MemberId) -> Settings {
+    pub fn settings(&self, id: MemberId, membership: Membership) -> Settings {
         Settings {
             id,
-            membership: self.membership.clone(),
+            membership,
             timing: self.timing,
             window_entries: self.window_entries,
             window_bytes: self.window_bytes,
@@ -136,6 +147,7 @@ impl Configuration {
         with("half the requests", Configuration { work_us: self.work_us * 2, ..self.clone() });
         with("one request at a time", Configuration { burst: 1, ..self.clone() });
         with("fewer faults", Configuration { fault_us: self.fault_us * 2, ..self.clone() });
+        with("no changes of members", Configuration { change_us: 0, ..self.clone() });
         with("right clocks", Configuration { drift: 0, ..self.clone() });
         with("no slow messages", Configuration { hiccup_us: 0, ..self.clone() });
         with("long epochs", Configuration { counter_max: u32::MAX, ..self.clone() });

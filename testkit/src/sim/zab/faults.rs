@@ -236,12 +236,13 @@ impl World {
     /// A disk may be lost as long as all others know everything, and it was not enough on its own: then somebody else
     /// in every quorum has what was agreed on.
     fn may_wipe(&self, at: At) -> bool {
-        let membership = &self.configuration.membership;
         let id = self.members[at].id;
+        let sets = self.possible_members();
         self.members[at].device.epochs() != Epochs::default()
-            && !membership.is_quorum(|voter| voter == id)
+            && sets.iter().all(|set| !set.is_quorum(|voter| voter == id))
             && self.members.iter().all(|member| {
-                member.id == id || !membership.is_voter(member.id) || member.device.epochs().complete
+                let has_voice = sets.iter().any(|set| set.is_voter(member.id));
+                member.id == id || !has_voice || member.device.epochs().complete
             })
     }
 

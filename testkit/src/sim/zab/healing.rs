@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use coordinator::zab::{MemberId, Standing};
+use coordinator::zab::{MemberId, Membership, Standing};
 
 use super::World;
 use super::agenda::{At, Happening};
+use super::member::Member;
 use crate::check::service::{Violation, violation};
 
 /// Where the second life is.
@@ -73,6 +74,7 @@ impl World {
         if self.faults.one_in(3) {
             return core;
         }
+        let sets = self.possible_members();
         let mut order: Vec<At> = core.iter().copied().collect();
         for at in (1..order.len()).rev() {
             order.swap(at, self.faults.below(at as u64 + 1) as usize);
@@ -83,9 +85,10 @@ impl World {
                 let at = self.at(id);
                 core.contains(&at) && self.members[at].device.epochs().complete
             };
-            let may_lead = |id: &MemberId| is_whole(*id) && self.configuration.membership.may_lead(*id);
-            let membership = &self.configuration.membership;
-            if !membership.is_quorum(is_whole) || !membership.voters.keys().any(may_lead) {
+            let is_enough = |set: &Membership| {
+                set.is_quorum(is_whole) && set.ids().any(|id| is_whole(id) && set.may_lead(id))
+            };
+            if !sets.iter().all(is_enough) {
                 core.insert(at);
             }
         }
@@ -100,7 +103,9 @@ impl World {
             if healing.asked_us + ASK_AGAIN_US <= now_us || healing.wanted.is_empty() {
                 healing.asked_us = now_us;
                 let core = healing.core.clone();
-                healing.wanted = core.into_iter().filter_map(|at| self.ask(at)).collect();
+                let members = core.into_iter().filter(|at| self.is_member(self.members[*at].id));
+                let members: Vec<At> = members.collect();
+                healing.wanted = members.into_iter().filter_map(|at| self.ask(at)).collect();
             }
             healing.done = !healing.wanted.is_empty() && self.has_converged(&healing);
         }
@@ -114,17 +119,16 @@ impl World {
     }
 
     fn is_united(&self, core: &BTreeSet<At>) -> bool {
-        let standings = || {
-            core.iter().map(|at| {
-                self.members[*at].process.as_ref().map_or(Standing::Looking, |process| process.standing)
-            })
-        };
-        let mut leaders = core.iter().zip(standings()).filter_map(|(at, standing)| match standing {
-            Standing::Leading { epoch } => Some((self.members[*at].id, epoch)),
+        // Whoever is no member (any more) may do as it likes.
+        let members = || core.iter().map(|at| &self.members[*at]).filter(|member| self.is_member(member.id));
+        let standing_of =
+            |member: &Member| member.process.as_ref().map_or(Standing::Looking, |process| process.standing);
+        let mut leaders = members().filter_map(|member| match standing_of(member) {
+            Standing::Leading { epoch } => Some((member.id, epoch)),
             _ => None,
         });
         let (Some((id, led)), None) = (leaders.next(), leaders.next()) else { return false };
-        standings().all(|standing| match standing {
+        members().all(|member| match standing_of(member) {
             Standing::Looking => false,
             Standing::Leading { .. } => true,
             Standing::Following { leader, epoch } | Standing::Observing { leader, epoch } => {
@@ -135,7 +139,8 @@ impl World {
 
     /// Every request was executed by everybody, and all are in the same state.
     fn has_converged(&self, healing: &Healing) -> bool {
-        healing.core.iter().all(|at| {
+        let mut members = healing.core.iter().filter(|at| self.is_member(self.members[**at].id));
+        members.all(|at| {
             self.members[*at].process.as_ref().is_some_and(|process| {
                 let applied = process.state.applied();
                 let recent = &applied[applied.len().saturating_sub(10_000)..];

@@ -135,6 +135,7 @@ impl World {
                 process.state = member.device.state();
                 process.known = process.known.min(process.state.applied().len());
                 self.trace.mark("what was executed was taken back");
+                self.tell_members(at);
             }
         } else {
             self.trace.mark("a log could not be cut");
@@ -157,6 +158,7 @@ impl World {
         member.device.replace(snapshot, forgetful);
         member.promised = zxid;
         self.note(at, "replaced", zxid.0, || zxid.to_string());
+        self.tell_members(at);
         self.give(at, Input::Replaced { zxid });
     }
 

@@ -8,6 +8,7 @@
 //! ensemble that is enough is healed, and has to serve again soon.
 
 mod agenda;
+mod changes;
 mod configuration;
 mod device;
 mod faults;
@@ -22,10 +23,12 @@ mod transfer;
 mod turn;
 mod work;
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use client::wire::zk::Zxid;
-use coordinator::zab::{Epochs, Input, MemberId, Persistent, Replica, Standing};
+use coordinator::zab::{Epochs, Input, MemberId, Membership, Persistent, Replica, Standing};
 
 use self::agenda::{Agenda, At, Happening};
 use self::faults::Partition;
@@ -105,7 +108,12 @@ pub struct World {
     disks: Random,
     faults: Random,
     work: Random,
+    changing: Random,
     members: Vec<Member>,
+    /// Entries that change the members, by what stands for their bytes.
+    changes: HashMap<u64, Arc<Membership>>,
+    /// Who the members are, by what was agreed on.
+    members_now: Arc<Membership>,
     ledger: Ledger,
     trace: Trace,
     partitions: Vec<Partition>,
@@ -156,9 +164,12 @@ impl World {
             let epochs = Epochs { accepted: epoch, current: epoch, complete: true };
             snapshot = Some((Snapshot::of(state), epochs));
         }
+        let first_spare = configuration.membership.ids().last().map_or(1, |id| id.0 + 1);
+        let spares = (first_spare..).take(configuration.spares as usize).map(MemberId);
         let members: Vec<Member> = configuration
             .membership
             .ids()
+            .chain(spares)
             .map(|id| Member {
                 id,
                 device: snapshot.clone().map_or_else(Default::default, |(snapshot, epochs)| {
@@ -193,6 +204,9 @@ impl World {
             disks: Random::stream(seed, 4),
             faults: Random::stream(seed, 5),
             work: Random::stream(seed, 6),
+            changing: Random::stream(seed, 9),
+            changes: HashMap::new(),
+            members_now: Arc::new(configuration.membership.clone()),
             members,
             ledger,
             trace: Trace::new(options.detail),
@@ -233,6 +247,7 @@ impl World {
         }
         self.plan_fault();
         self.plan_work();
+        self.plan_change();
         while let Some(happening) = self.agenda.next() {
             self.events += 1;
             if self.options.until.is_some_and(|until| self.events > until) {
@@ -289,6 +304,7 @@ impl World {
                 self.work();
                 Ok(())
             }
+            Happening::Change if self.healing.is_none() => self.change(),
             Happening::Probe => self.probe(),
             _ => Ok(()),
         }
@@ -351,13 +367,17 @@ impl World {
                 format!("{} recovered up to {}, {promised} was safe", member.id, state.zxid()),
             );
         }
-        let settings = self.configuration.settings(member.id);
-        let (before, recent) = member.device.recent(settings.window_entries);
+        let (before, mut recent) = member.device.recent(self.configuration.window_entries);
+        recent
+            .iter_mut()
+            .for_each(|entry| entry.members = self.changes.get(&identity(&entry.bytes)).cloned());
+        let (membership, next) = self.members_of(&state);
+        let member = &mut self.members[at];
+        let settings = self.configuration.settings(member.id, membership);
         let epochs = member.device.epochs();
         let local_us = member.local_us(self.agenda.now_us());
         let seed = Random::stream(self.seed, 8).next_u64() ^ (life << 40 | (at as u64) << 32);
-        let replica =
-            Replica::new(settings, Persistent { epochs, before, recent, next: None }, seed, local_us);
+        let replica = Replica::new(settings, Persistent { epochs, before, recent, next }, seed, local_us);
         let zxid = state.zxid();
         member.process = Some(Process {
             replica,

@@ -44,6 +44,8 @@ impl Configuration {
             drift: 0,
             fault_us: 1,
             faults: FaultSet::default(),
+            change_us: 0,
+            spares: 0,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! A process wakes up, handles what has come in, and carries out what its replica wants done.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+
 use client::wire::zk::Zxid;
 use coordinator::zab::message::Plan;
 use coordinator::zab::{Effect, Entry, Input, MemberId, Message, Standing};
@@ -207,15 +210,26 @@ impl World {
     /// What this member executed may have been seen by anybody.
     fn show(&mut self, at: At) -> Result<(), Violation> {
         let Some(process) = &self.members[at].process else { return Ok(()) };
-        let membership = &self.configuration.membership;
+        let members_now = RefCell::new(Arc::clone(&self.members_now));
         let is_safe = |applied: &Applied| {
-            membership.is_quorum(|voter| {
+            let stored = |voter| {
                 let mut members = self.members.iter();
                 members.any(|member| member.id == voter && member.stored(applied.zxid, applied.identity))
-            })
+            };
+            let mut members_now = members_now.borrow_mut();
+            // A change needs enough of those who were there, and of those who will be.
+            let before = members_now.is_quorum(stored);
+            match self.changes.get(&applied.identity) {
+                None => before,
+                Some(next) => {
+                    *members_now = Arc::clone(next);
+                    before && next.is_quorum(stored)
+                }
+            }
         };
         let mut known = process.known;
         self.ledger.shown(self.members[at].id, process.state.applied(), &mut known, is_safe)?;
+        self.members_now = members_now.into_inner();
         if let Some(process) = &mut self.members[at].process {
             process.known = known;
         }
