@@ -1,5 +1,6 @@
 //! Puts real ensembles through faults and says what broke.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ struct Flags {
     /// Faults to choose from, comma-separated; all if none is named.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<String>,
+    /// A binary of an earlier version: the run is a rolling upgrade from it, with a leader killed at every step.
+    #[arg(long, conflicts_with = "against")]
+    previous: Option<PathBuf>,
     /// Print the names of all faults.
     #[arg(long)]
     list: bool,
@@ -64,9 +68,10 @@ fn main() -> Result<ExitCode> {
             kind,
             seed,
             time: Duration::from_secs_f64(flags.minutes * 60.0),
-            every_kind: flags.every_kind,
+            every_kind: flags.every_kind || flags.previous.is_some(),
             faults: flags.faults.clone(),
             members: flags.members,
+            previous: flags.previous.clone(),
         })?);
     }
     for outcome in &outcomes {

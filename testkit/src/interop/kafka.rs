@@ -34,6 +34,30 @@ pub(super) fn run(target: Target) -> Result<Report> {
     Ok(report)
 }
 
+/// Two brokers on an ensemble, which go on producing and consuming while its members are killed and restarted.
+pub(super) fn run_ensemble(target: Target) -> Result<Report> {
+    let sources = ["suites/Checks.java", "suites/KafkaEnsembleSuite.java"];
+    let class_path = JavaProject::new("kafka").compile(&sources)?;
+    let target = Target { members: target.members.max(3), ..target };
+    let mut service = target.start(Options::for_tests())?;
+    let connect = format!("{}/kafka", service.connect_string());
+    let mut brokers = Vec::new();
+    for id in [1, 2] {
+        // Long enough for the control to find a new leader.
+        let mut broker = Kafka::start_one_of(id, 2, &connect, Duration::from_secs(18))?;
+        broker.await_log(&format!("[KafkaServer id={id}] started"), 1, Duration::from_secs(90))?;
+        brokers.push(broker);
+    }
+    let bootstrap: Vec<String> = brokers.iter().map(Kafka::bootstrap).collect();
+    let mut command = java_command(&class_path, &scratch("java")?);
+    command.args(["KafkaEnsembleSuite", &service.connect_string(), &bootstrap.join(",")]);
+    let mut report = Report::default();
+    Session::new(&mut service)
+        .run(command, Duration::from_secs(300), &mut report)
+        .with_context(|| format!("the first broker's last lines:\n{}", last_lines(&brokers[0].log())))?;
+    Ok(report)
+}
+
 /// Kafka 1.1's `kafka-topics --zookeeper` writes znodes, and a 3.9 broker's controller acts on them.
 pub(super) fn run_1_1(target: Target) -> Result<Report> {
     let class_path = JavaProject::new("kafka-1.1").class_path()?;

@@ -53,6 +53,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "go", needs: &[Need::Go], run: go::run },
     Suite { name: "zkcli", needs: JVM, run: zkcli::run },
     Suite { name: "kafka", needs: JVM, run: kafka::run },
+    Suite { name: "kafka-ensemble", needs: JVM, run: kafka::run_ensemble },
     Suite { name: "kafka-1.1", needs: JVM, run: kafka::run_1_1 },
 ];
 

@@ -545,8 +545,8 @@ public class ClassicSuite extends Checks {
                         near.close();
                         continue;
                     }
-                    int colon = host.lastIndexOf(':');
-                    Socket far = new Socket(host.substring(0, colon), Integer.parseInt(host.substring(colon + 1)));
+                    int colon = this.host.lastIndexOf(':');
+                    Socket far = new Socket(this.host.substring(0, colon), Integer.parseInt(this.host.substring(colon + 1)));
                     sockets.add(near);
                     sockets.add(far);
                     start(() -> pump(near, far));

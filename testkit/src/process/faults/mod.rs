@@ -15,6 +15,7 @@ mod watch_log;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use self::client::{Answer, Roamer};
 use self::field::Field;
-use self::nemesis::{Arena, FAULTS, Fault};
+use self::nemesis::{Arena, FAULTS, Fault, UPGRADE};
 use self::pulse::Pulse;
 use super::ensemble::Ensemble;
 use super::server::{Kind, Options};
@@ -45,6 +46,24 @@ pub struct Settings {
     pub faults: Vec<String>,
     /// Voting members.
     pub members: usize,
+    /// A binary of an earlier version that the ensemble begins with. The run is then a rolling upgrade to this tree's
+    /// binary, and nothing else.
+    pub previous: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Each of these faults once, in an order that the seed draws.
+    pub fn once(kind: Kind, seed: u64, faults: &[&str]) -> Settings {
+        Settings {
+            kind,
+            seed,
+            time: Duration::ZERO,
+            every_kind: true,
+            faults: faults.iter().map(|&name| name.to_owned()).collect(),
+            members: 3,
+            previous: None,
+        }
+    }
 }
 
 /// The names of all faults.
@@ -84,7 +103,7 @@ impl fmt::Display for Outcome {
             writeln!(f, "{count:>10} {what}")?;
         }
         writeln!(f, "longest time without an acknowledged write, by fault (times, longest):")?;
-        for fault in fault_names() {
+        for fault in fault_names().chain([UPGRADE.name]) {
             if let Some(gaps) = self.gaps.get(fault) {
                 let longest = gaps.iter().max().copied().unwrap_or_default().as_secs_f64();
                 writeln!(f, "{:>10} {longest:>8.3} s  {fault}", gaps.len())?;
@@ -97,19 +116,22 @@ impl fmt::Display for Outcome {
 
 /// Runs workloads and faults, and checks what everybody was told.
 pub fn run(settings: &Settings) -> Result<Outcome> {
-    let chosen: Vec<&Fault> = FAULTS
-        .iter()
-        .filter(|fault| settings.faults.is_empty() || settings.faults.iter().any(|name| name == fault.name))
-        .collect();
+    let is_chosen =
+        |fault: &&Fault| settings.faults.is_empty() || settings.faults.iter().any(|name| name == fault.name);
+    let chosen: Vec<&Fault> = match settings.previous {
+        Some(_) => vec![UPGRADE],
+        None => FAULTS.iter().filter(is_chosen).collect(),
+    };
     for name in &settings.faults {
         ensure!(fault_names().any(|known| known == name), "unknown fault {name:?}");
     }
     // ZooKeeper's own sample settings, but with proxied addresses that must not be told to anybody.
-    let options = Options::default()
+    let mut options = Options::default()
         .key("tickTime", 2000)
         .key("maxClientCnxns", 0)
         .key("4lw.commands.whitelist", "*")
         .key("reconfigEnabled", false);
+    options.binary.clone_from(&settings.previous);
     let mut ensemble = Ensemble::prepare(settings.kind, settings.members, 0, options, Some(settings.seed))?;
     ensemble.start()?;
     let field = Arc::new(Field::new(ensemble.addresses(), settings.seed));
