@@ -84,7 +84,7 @@ fn planted_in_solo(text: &str) -> Result<world::Planted, String> {
 }
 
 fn planted_in_zab(text: &str) -> Result<zab::Planted, String> {
-    planted(&zab::Planted::ALL, text)
+    planted(zab::Planted::ALL, text)
 }
 
 /// Every fiftieth seed lives twice: what cannot be repeated cannot be debugged.
