@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use testkit::sim::world::{Planted, World};
+use testkit::sim::solo::{Planted, World};
 use testkit::sim::zab;
 
 fn kept(text: &str) -> Vec<u64> {
