@@ -18,8 +18,7 @@ use coordinator::tree::watches::ConnectionId;
 use crate::model;
 use crate::sim::disk::SimDisk;
 use crate::sim::random::Random;
-use crate::sim::workload;
-use crate::sim::world::Configuration;
+use crate::sim::solo::{Configuration, workload};
 
 /// A name, and what takes the bytes.
 pub type Target = (&'static str, fn(&[u8]));

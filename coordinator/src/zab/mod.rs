@@ -14,6 +14,7 @@ pub mod handshake;
 pub mod history;
 pub mod learner;
 pub mod message;
+pub mod planted;
 pub mod quorum;
 mod replica;
 

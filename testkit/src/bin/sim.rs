@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use testkit::sim::trace::Detail;
-use testkit::sim::{world, zab};
+use testkit::sim::{solo, zab};
 
 /// Runs seeds of a simulated world.
 #[derive(Debug, Parser)]
@@ -45,7 +45,7 @@ struct Solo {
     seeds: Seeds,
     /// Builds in a mistake: ack-before-sync, no-sync, event-after-reply, event-lost, early-expiry, short-recovery.
     #[arg(long, value_parser = planted_in_solo)]
-    plant: Option<world::Planted>,
+    plant: Option<solo::Planted>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,12 +79,12 @@ fn planted<T: Copy>(all: &[(&str, T)], text: &str) -> Result<T, String> {
     found.ok_or_else(|| format!("there is no mistake called {text}, but: {}", names()))
 }
 
-fn planted_in_solo(text: &str) -> Result<world::Planted, String> {
-    planted(&world::Planted::ALL, text)
+fn planted_in_solo(text: &str) -> Result<solo::Planted, String> {
+    planted(&solo::Planted::ALL, text)
 }
 
 fn planted_in_zab(text: &str) -> Result<zab::Planted, String> {
-    planted(&zab::Planted::ALL, text)
+    planted(zab::Planted::ALL, text)
 }
 
 /// Every fiftieth seed lives twice: what cannot be repeated cannot be debugged.
@@ -124,17 +124,17 @@ fn print(counts: &Counts) {
 
 fn main() -> ExitCode {
     match Args::parse().scenario {
-        Scenario::Solo(args) => solo(&args),
+        Scenario::Solo(args) => run_solo(&args),
         Scenario::Zab(args) => run_zab(&args),
     }
 }
 
-fn solo(args: &Solo) -> ExitCode {
+fn run_solo(args: &Solo) -> ExitCode {
     let started = Instant::now();
     let mut events = Counts::new();
     let mut failed = false;
     let (seeds, first) = args.seeds.each(|seed, index| {
-        let summary = match world::World::run(seed, args.plant, args.seeds.trace) {
+        let summary = match solo::World::run(seed, args.plant, args.seeds.trace) {
             Ok(summary) => summary,
             Err(failure) => {
                 println!("{failure}");
@@ -143,7 +143,7 @@ fn solo(args: &Solo) -> ExitCode {
             }
         };
         if index.is_multiple_of(TWICE_EVERY)
-            && world::World::run(seed, args.plant, false).ok().as_ref() != Some(&summary)
+            && solo::World::run(seed, args.plant, false).ok().as_ref() != Some(&summary)
         {
             println!("SIM FAIL scenario=solo seed={seed:#x} invariant=determinism two runs differ");
             failed = true;

@@ -2,7 +2,6 @@
 
 pub mod disk;
 pub mod random;
+pub mod solo;
 pub mod trace;
-pub mod workload;
-pub mod world;
 pub mod zab;

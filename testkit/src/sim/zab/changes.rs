@@ -22,7 +22,11 @@ impl World {
 
     /// Who the members are by what a state holds, and a change that may not be committed. A leader of a later epoch has
     /// everything before committed, before it gives out the first place of its own.
-    pub(super) fn members_of(&self, state: &State) -> (Membership, Option<(Zxid, Membership)>) {
+    pub(super) fn members_of(&self, at: At, state: &State) -> (Membership, Option<(Zxid, Membership)>) {
+        let (since, configured) = &self.members[at].configured;
+        if *since > state.zxid() {
+            return (Membership::clone(configured), None);
+        }
         let mut changes = state.applied().iter().rev().filter_map(|applied| {
             self.changes.get(&applied.identity).map(|members| (applied.zxid, Membership::clone(members)))
         });
@@ -39,7 +43,7 @@ impl World {
     pub(super) fn tell_members(&mut self, at: At) {
         let Some(process) = &self.members[at].process else { return };
         if process.state.applied().iter().any(|applied| self.changes.contains_key(&applied.identity)) {
-            let (membership, next) = self.members_of(&process.state);
+            let (membership, next) = self.members_of(at, &process.state);
             self.give(at, Input::Members { membership, next });
         }
     }
@@ -54,8 +58,8 @@ impl World {
         if self.changes.is_empty() {
             return sets;
         }
-        for member in &self.members {
-            let (now, next) = self.members_of(&member.device.state());
+        for (at, member) in self.members.iter().enumerate() {
+            let (now, next) = self.members_of(at, &member.device.state());
             sets.push(now);
             sets.extend(next.map(|(_, members)| members));
         }

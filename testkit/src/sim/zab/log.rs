@@ -22,6 +22,11 @@ impl World {
             self.run_log(at);
             return self.give(at, Input::EpochsSaved(epochs));
         }
+        #[cfg(feature = "planted")]
+        if self.options.planted == Some(Planted::EpochBeforeHistory) && matches!(job, Job::SaveEpochs(_)) {
+            process.jobs.push_front(job);
+            return self.run_log(at);
+        }
         process.jobs.push_back(job);
         self.run_log(at);
     }

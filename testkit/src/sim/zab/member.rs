@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use client::wire::zk::Zxid;
-use coordinator::zab::{Entry, Epochs, Input, MemberId, Replica, SnapshotRef, Standing};
+use coordinator::zab::{Entry, Epochs, Input, MemberId, Membership, Replica, SnapshotRef, Standing};
 
 use super::device::Device;
 use super::state::{Snapshot, State};
@@ -118,6 +119,8 @@ pub(super) struct Member {
     /// How wrong its clock is, in millionths, and where it began.
     pub(super) drift: i64,
     pub(super) clock_us: u64,
+    /// Who the members are by its files of configuration, which are no part of the disk, and since when.
+    pub(super) configured: (Zxid, Arc<Membership>),
     pub(super) next_serial: u64,
     /// What it said about elections: in which second, and how often.
     pub(super) notices: (u64, u64),

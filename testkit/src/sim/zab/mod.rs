@@ -61,18 +61,44 @@ pub enum Planted {
     SyncRetried,
     /// P18: a received snapshot gets its name, and the directory is not synced.
     RenameWithoutSync,
+    /// P2: epochs overtake the history before them on their way to the disk.
+    #[cfg(feature = "planted")]
+    EpochBeforeHistory,
+    /// P4: what is committed while a learner is brought up to date does not reach its log.
+    #[cfg(feature = "planted")]
+    CommitsSkipLog,
+    /// P5: a leader begins before a quorum has its history.
+    #[cfg(feature = "planted")]
+    ProposeBeforeSync,
 }
 
 impl Planted {
-    /// All of them, by the names of the command line.
-    pub const ALL: [(&str, Planted); 6] = [
+    /// All of them, by the names of the command line. Some are inside the replicas, and need the feature `planted`.
+    pub const ALL: &[(&str, Planted)] = &[
         ("p1-ack-before-sync", Planted::AckBeforeSync),
         ("p3-pledge-while-queued", Planted::PledgeWhileQueued),
         ("p6-memory-after-truncate", Planted::MemoryAfterTruncate),
         ("p9-torn-tail", Planted::TornTail),
         ("p10-sync-retried", Planted::SyncRetried),
         ("p18-rename-without-sync", Planted::RenameWithoutSync),
+        #[cfg(feature = "planted")]
+        ("p2-epoch-before-history", Planted::EpochBeforeHistory),
+        #[cfg(feature = "planted")]
+        ("p4-commits-skip-log", Planted::CommitsSkipLog),
+        #[cfg(feature = "planted")]
+        ("p5-propose-before-sync", Planted::ProposeBeforeSync),
     ];
+
+    #[cfg(feature = "planted")]
+    fn inside_replicas(self) -> Option<coordinator::zab::planted::Mistake> {
+        use coordinator::zab::planted::Mistake;
+        match self {
+            Planted::EpochBeforeHistory => Some(Mistake::EpochBeforeHistory),
+            Planted::CommitsSkipLog => Some(Mistake::CommitsSkipLog),
+            Planted::ProposeBeforeSync => Some(Mistake::ProposeBeforeSync),
+            _ => None,
+        }
+    }
 }
 
 /// How to run a seed.
@@ -135,6 +161,8 @@ impl World {
 
     /// Runs a seed from beginning to end.
     pub fn run(seed: u64, configuration: &Configuration, options: Options) -> Outcome {
+        #[cfg(feature = "planted")]
+        coordinator::zab::planted::plant(options.planted.and_then(Planted::inside_replicas));
         let mut world = World::new(seed, configuration.clone(), options);
         let result = match catch_unwind(AssertUnwindSafe(|| world.play())) {
             Ok(result) => result,
@@ -189,6 +217,7 @@ impl World {
                     drift => clocks.below(drift as u64 * 2) as i64 - drift,
                 },
                 clock_us: clocks.below(1 << 40),
+                configured: (Zxid::ZERO, Arc::new(configuration.membership.clone())),
                 next_serial: 1,
                 notices: (0, 0),
                 promised: Zxid::ZERO,
@@ -371,7 +400,7 @@ impl World {
         recent
             .iter_mut()
             .for_each(|entry| entry.members = self.changes.get(&identity(&entry.bytes)).cloned());
-        let (membership, next) = self.members_of(&state);
+        let (membership, next) = self.members_of(at, &state);
         let member = &mut self.members[at];
         let settings = self.configuration.settings(member.id, membership);
         let epochs = member.device.epochs();

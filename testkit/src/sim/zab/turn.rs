@@ -203,6 +203,10 @@ impl World {
         }
         self.note(at, "deliver", zxid.0, || format!("{zxid} of {origin}/{serial}, answers: {answers}"));
         self.show(at)?;
+        let stands_for = identity(bytes);
+        if let Some(members) = self.changes.get(&stands_for) {
+            self.members[at].configured = (*zxid, Arc::clone(members));
+        }
         self.consider_snapshot(at);
         Ok(())
     }
