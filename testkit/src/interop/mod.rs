@@ -10,7 +10,6 @@ mod java;
 mod kafka;
 mod kazoo;
 mod record;
-mod service;
 mod zkcli;
 
 use std::fmt;
@@ -18,11 +17,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::process::Need;
+use crate::process::{Need, Target};
 
 pub use foreign::{Report, Session};
 pub use record::record;
-pub use service::{Service, Target};
 
 /// One group of checks.
 #[derive(Clone, Copy)]
