@@ -79,6 +79,17 @@ impl Clients {
         });
     }
 
+    /// The same to a SASL token, with the empty token behind it: Java clients read one there whatever the header says, and
+    /// without it take a refusal for a broken connection that they try again for ever.
+    pub(super) fn refuse_token(&mut self, id: ConnectionId, xid: i32, code: ErrorCode) {
+        self.send(id, |out| {
+            write_frame(out, |out| {
+                ReplyHeader { xid, zxid: 0, error: code.to_wire() }.encode(out);
+                out.buffer(None);
+            });
+        });
+    }
+
     /// A watch event. A connection that reads nothing while its watches fire is told by losing the connection, never
     /// by losing an event.
     pub(super) fn event(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) {

@@ -43,9 +43,18 @@ fn lines(kind: Kind) -> Result<Vec<String>> {
         let (session, rest) = line[at..].split_once('\t').context("an audit line has fields")?;
         let next = sessions.len() + 1;
         let number = *sessions.entry(session.to_owned()).or_insert(next);
-        lines.push(format!("session={number}\t{rest}"));
+        let fields: Vec<String> = rest.split('\t').map(in_order).collect();
+        lines.push(format!("session={number}\t{}", fields.join("\t")));
     }
     Ok(lines)
+}
+
+/// The control tells a connection's identities in the order of a hash table.
+fn in_order(field: &str) -> String {
+    let Some(users) = field.strip_prefix("user=") else { return field.to_owned() };
+    let mut users: Vec<&str> = users.split(',').collect();
+    users.sort_unstable();
+    format!("user={}", users.join(","))
 }
 
 fn script(server: &Server) -> Result<()> {
