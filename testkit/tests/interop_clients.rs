@@ -3,8 +3,8 @@
 //! They need other languages' tools and the public registries, so they run only when `TESTKIT_REQUIRE` says so.
 //! `cargo run -p testkit --bin interop` runs the same suites, against either server.
 
-use testkit::interop::{self, Target};
-use testkit::process::{Kind, skip_or_fail};
+use testkit::interop;
+use testkit::process::{Kind, Target, skip_or_fail};
 
 fn check(name: &str) {
     let suite = interop::suite(name).expect("a suite of that name");

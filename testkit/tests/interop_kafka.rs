@@ -1,7 +1,7 @@
 //! Apache Kafka on our coordinator.
 
-use testkit::interop::{self, Target};
-use testkit::process::{Kind, skip_or_fail};
+use testkit::interop;
+use testkit::process::{Kind, Target, skip_or_fail};
 
 fn check(name: &str) {
     let suite = interop::suite(name).expect("a suite of that name");

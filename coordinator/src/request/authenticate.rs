@@ -132,7 +132,7 @@ impl Service {
                     true => ErrorCode::SessionClosedRequireSaslAuth,
                     false => ErrorCode::AuthFailed,
                 };
-                clients.reply_error(id, xid, 0, code);
+                clients.refuse_token(id, xid, code);
                 if settings.auth.require_sasl || !settings.auth.allow_sasl_failed {
                     clients.close(id);
                 }

@@ -1,6 +1,6 @@
 //! The connections, and what they are to be sent.
 
-use client::wire::codec::write_frame;
+use client::wire::codec::{Writer, write_frame};
 use client::wire::zk::{ErrorCode, ReplyHeader};
 use hashbrown::HashMap;
 
@@ -76,6 +76,17 @@ impl Clients {
     pub(super) fn reply_error(&mut self, id: ConnectionId, xid: i32, zxid: i64, code: ErrorCode) {
         self.send(id, |out| {
             write_frame(out, |out| ReplyHeader { xid, zxid, error: code.to_wire() }.encode(out));
+        });
+    }
+
+    /// The same to a SASL token, with the empty token behind it: Java clients read one there whatever the header says, and
+    /// without it take a refusal for a broken connection that they try again for ever.
+    pub(super) fn refuse_token(&mut self, id: ConnectionId, xid: i32, code: ErrorCode) {
+        self.send(id, |out| {
+            write_frame(out, |out| {
+                ReplyHeader { xid, zxid: 0, error: code.to_wire() }.encode(out);
+                out.buffer(None);
+            });
         });
     }
 

@@ -1,5 +1,7 @@
 //! From executed commands to lines of the audit log.
 
+use std::sync::OnceLock;
+
 use client::wire::zk::SessionId;
 
 use crate::audit::{Audit, Operation, Outcome, Record, create_mode, user_names};
@@ -7,7 +9,24 @@ use crate::request::Audited;
 use crate::tree::command::{AclRecord, Command, CreateOp, LifetimeRecord, Op};
 use crate::view::SessionNumber;
 
-/// Writes what one command did.
+/// Who runs this server: what the environment says, else the name that belongs to the process's user. Looked up once.
+pub(super) fn server_user() -> &'static str {
+    static USER: OnceLock<String> = OnceLock::new();
+    USER.get_or_init(|| {
+        let own = rustix::process::getuid().as_raw().to_string();
+        let listed = || {
+            let users = std::fs::read_to_string("/etc/passwd").ok()?;
+            let mut users = users.lines().map(|line| line.split(':'));
+            users.find_map(|mut fields| {
+                let name = fields.next()?;
+                (fields.nth(1)? == own).then(|| name.to_owned())
+            })
+        };
+        std::env::var("USER").ok().filter(|name| !name.is_empty()).or_else(listed).unwrap_or_default()
+    })
+}
+
+/// Writes what one command did. Nodes that go with their session are deleted in the name of who runs the server.
 pub(super) fn record(audit: &Audit, audited: &Audited) {
     let Ok(command) = Command::decode(&audited.bytes) else { return };
     let users = user_names(command.identities.iter().map(|who| (who.scheme, who.id)));
@@ -27,9 +46,9 @@ pub(super) fn record(audit: &Audit, audited: &Audited) {
         Op::CloseSession => {
             for path in &audited.ephemerals {
                 audit.record(&Record {
-                    operation: Operation::EphemeralDeleted,
+                    session: template.session,
                     znode: Some(path),
-                    ..template
+                    ..Record::server(server_user(), Operation::EphemeralDeleted, result)
                 });
             }
         }

@@ -92,8 +92,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mailbox = Arc::clone(&core.borrow().mailbox);
     let couriers = Arc::clone(&mailbox);
     let audit = Audit::open(config.audit.as_ref()).context("cannot open the audit log")?;
-    let user = std::env::var("USER").unwrap_or_default();
-    audit.record(&Record::server(&user, Operation::ServerStart, audit::Outcome::Success));
+    audit.record(&Record::server(auditing::server_user(), Operation::ServerStart, audit::Outcome::Success));
     if audit.enabled() {
         let mut core = core.borrow_mut();
         core.member.service.keep_audit();
@@ -148,7 +147,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         finish(&core).await?;
     }
     if let Some(audit) = core.borrow_mut().audit.take() {
-        audit.record(&Record::server(&user, Operation::ServerStop, audit::Outcome::Success));
+        audit.record(&Record::server(
+            auditing::server_user(),
+            Operation::ServerStop,
+            audit::Outcome::Success,
+        ));
         audit.close();
     }
     for task in tasks {

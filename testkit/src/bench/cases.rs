@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::ensembles;
 use super::histogram::Histogram;
 use super::load::{DIGITS, NextRequest, Pace, Shape, Tally, Template, drive};
 use super::reference;
 use super::report::{Figure, Report};
-use crate::process::{Kind, Options, Server, Usage};
+use crate::process::{Kind, Options, Server, Service, Target, Usage};
 use crate::raw::{Body, Connection, Fields, Hello, Next, Welcome, op, parse_reply};
 
 /// Names of all cases, in the order in which they run.
 pub const CASES: &[&str] = &[
     "create", "set", "get", "exists", "children", "mixed", "watches", "connect", "start", "idle", "million",
+    "gaps", "join",
 ];
 
 /// What to run, and for how long.
@@ -24,6 +26,9 @@ pub const CASES: &[&str] = &[
 pub struct Plan {
     /// Servers, in the order in which one round visits them.
     pub servers: Vec<Kind>,
+    /// One server, or an ensemble of so many. The cases `start`, `idle` and `million` are about one server, `gaps` and
+    /// `join` about ensembles.
+    pub members: usize,
     /// How often each server is visited.
     pub rounds: usize,
     /// Cases, of [`CASES`].
@@ -40,6 +45,8 @@ pub struct Plan {
     pub watchers: usize,
     /// Starts of the case `start`.
     pub starts: usize,
+    /// How often each fault of the case `gaps` happens.
+    pub gaps: usize,
     /// Where servers keep their data.
     pub directory: PathBuf,
     /// Flags of the Java virtual machine.
@@ -54,6 +61,7 @@ impl Plan {
             .flat_map(|connections| [1, 100].into_iter().map(move |depth| Shape { connections, depth }));
         Plan {
             servers: vec![Kind::Coordinator],
+            members: 1,
             rounds: 2,
             cases: CASES.iter().map(|&name| name.to_owned()).collect(),
             seconds: 3.0,
@@ -62,6 +70,7 @@ impl Plan {
             idle_sessions: 10_000,
             watchers: 1000,
             starts: 5,
+            gaps: 3,
             directory,
             // What ZooKeeper's own start script gives a server.
             jvm_flags: vec!["-Xmx1000m".to_owned()],
@@ -83,15 +92,21 @@ impl Plan {
             idle_sessions: 2000,
             watchers: 200,
             starts: 3,
+            gaps: 1,
             ..Plan::full(directory)
         }
     }
 
     fn wants(&self, case: &str) -> bool {
-        self.cases.iter().any(|name| name == case)
+        let fits = match case {
+            "start" | "idle" | "million" => self.members == 1,
+            "gaps" | "join" => self.members > 1,
+            _ => true,
+        };
+        fits && self.cases.iter().any(|name| name == case)
     }
 
-    fn options(&self) -> Options {
+    pub(super) fn options(&self) -> Options {
         let mut options = Options::default()
             .key("maxClientCnxns", 0)
             .key("tickTime", 2000)
@@ -102,7 +117,15 @@ impl Plan {
         options
     }
 
-    /// A server on a directory of its own below the plan's.
+    /// A server or an ensemble on a directory of its own below the plan's.
+    fn service(&self, kind: Kind) -> Result<(Service, tempfile::TempDir)> {
+        std::fs::create_dir_all(&self.directory)?;
+        let home = tempfile::TempDir::with_prefix_in(format!("{kind}-"), &self.directory)?;
+        let target = Target { kind, members: self.members };
+        Ok((target.start(self.options().directory(home.path()))?, home))
+    }
+
+    /// A server alone on a directory of its own below the plan's.
     fn server(&self, kind: Kind, options: Options) -> Result<(Server, tempfile::TempDir)> {
         std::fs::create_dir_all(&self.directory)?;
         let home = tempfile::TempDir::with_prefix_in(format!("{kind}-"), &self.directory)?;
@@ -123,7 +146,7 @@ pub fn run(plan: &Plan) -> Result<Report> {
         for &kind in &plan.servers {
             println!("round {} of {}: {kind}", round + 1, plan.rounds);
             if !throughput.is_empty() || plan.wants("watches") || plan.wants("connect") {
-                let (server, _home) = plan.server(kind, plan.options())?;
+                let (server, _home) = plan.service(kind)?;
                 warm_up(plan, &server).context("warming up")?;
                 for case in &throughput {
                     for &shape in &plan.shapes {
@@ -142,6 +165,12 @@ pub fn run(plan: &Plan) -> Result<Report> {
             if plan.wants("start") {
                 starts(plan, kind, &mut report).context("start")?;
             }
+            if plan.wants("gaps") {
+                ensembles::gaps(plan, kind, &mut report).context("gaps")?;
+            }
+            if round == 0 && plan.wants("join") {
+                ensembles::join(plan, kind, &mut report).context("join")?;
+            }
             // The big ones are slow and vary little: once is enough.
             if round == 0 && plan.wants("idle") {
                 idle(plan, kind, &mut report).context("idle")?;
@@ -155,7 +184,7 @@ pub fn run(plan: &Plan) -> Result<Report> {
 }
 
 /// Work that is not counted, so that a virtual machine has compiled its hot paths before anything is.
-fn warm_up(plan: &Plan, server: &Server) -> Result<()> {
+fn warm_up(plan: &Plan, server: &Service) -> Result<()> {
     for case in ["set", "get", "create", "children"] {
         measure(plan, server, case, Shape { connections: 16, depth: 10 })?;
     }
@@ -172,7 +201,7 @@ fn generator_alone(plan: &Plan, report: &mut Report) -> Result<()> {
             Box::new(move |xid, out| get.write(xid, 0, out))
         };
         let none = || Ok(Usage::default());
-        let tally = drive(address, shape, Pace::Closed, plan.seconds.min(1.0), &mut make, &none)?;
+        let tally = drive(&[address], shape, Pace::Closed, plan.seconds.min(1.0), &mut make, &none)?;
         report.generator(shape, &tally);
     }
     Ok(())
@@ -180,15 +209,15 @@ fn generator_alone(plan: &Plan, report: &mut Report) -> Result<()> {
 
 /// Nodes that the reading and setting cases choose from.
 const DATA_NODES: u64 = 1000;
-const DATA: [u8; 100] = [b'd'; 100];
+pub(super) const DATA: [u8; 100] = [b'd'; 100];
 
 fn data_path(number: u64) -> String {
     format!("/bench-data/{number:010}")
 }
 
 /// Creates what a case works on, unless an earlier one did.
-fn prepare(server: &Server) -> Result<()> {
-    let mut connection = Connection::new_session(server.address())?;
+fn prepare(server: &Service) -> Result<()> {
+    let mut connection = Connection::new_session(server.addresses()[0])?;
     let marker = connection.call(op::EXISTS, &Body::new().bytes("/bench-ready").bool(false))?;
     if marker.error == 0 {
         return Ok(());
@@ -211,10 +240,16 @@ fn prepare(server: &Server) -> Result<()> {
     }
     connection.call_ok(op::CREATE, &Body::new().create("/bench-ready", b"", 0))?;
     connection.call_ok(op::CLOSE_SESSION, &Body::new())?;
+    // Every member must show it to whoever reads there.
+    for address in server.addresses() {
+        let mut connection = Connection::new_session(address)?;
+        connection.call_ok(op::SYNC, &Body::new().bytes("/bench-ready"))?;
+        connection.call_ok(op::CLOSE_SESSION, &Body::new())?;
+    }
     Ok(())
 }
 
-fn measure(plan: &Plan, server: &Server, case: &str, shape: Shape) -> Result<Tally> {
+fn measure(plan: &Plan, server: &Service, case: &str, shape: Shape) -> Result<Tally> {
     prepare(server)?;
     let read =
         |opcode: i32| Template::new(opcode, &Body::new().bytes(format!("/bench-data/{DIGITS}")).bool(false));
@@ -225,7 +260,7 @@ fn measure(plan: &Plan, server: &Server, case: &str, shape: Shape) -> Result<Tal
     let children = Template::new(op::GET_CHILDREN, &Body::new().bytes("/bench-children").bool(false));
     // Each run creates below a parent of its own, so that names start anew.
     let parent = {
-        let mut connection = Connection::new_session(server.address())?;
+        let mut connection = Connection::new_session(server.addresses()[0])?;
         let reply = connection.call_ok(op::CREATE, &Body::new().create("/bench-create/p", b"", 2))?;
         connection.call_ok(op::CLOSE_SESSION, &Body::new())?;
         let path = Fields(&reply.body).bytes()?.context("no path")?.to_vec();
@@ -270,18 +305,18 @@ fn measure(plan: &Plan, server: &Server, case: &str, shape: Shape) -> Result<Tal
             }
         }
     };
-    let tally = drive(server.address(), shape, Pace::Closed, plan.seconds, &mut make, &|| server.usage())?;
+    let tally = drive(&server.addresses(), shape, Pace::Closed, plan.seconds, &mut make, &|| server.usage())?;
     ensure!(tally.errors == 0, "{} of {} operations failed", tally.errors, tally.operations);
     Ok(tally)
 }
 
 /// One node, many connections that watch it, and the time from a change to the last event.
-fn watches(plan: &Plan, server: &Server, report: &mut Report) -> Result<()> {
-    let mut writer = Connection::new_session(server.address())?;
+fn watches(plan: &Plan, server: &Service, report: &mut Report) -> Result<()> {
+    let mut writer = Connection::new_session(server.addresses()[0])?;
     let path = "/bench-watched";
     let _ = writer.call(op::CREATE, &Body::new().create(path, b"", 0))?;
     let hello = Hello { timeout: 60_000, ..Hello::default() };
-    let mut watchers: Vec<Connection> = sessions(server.address(), plan.watchers, &hello)?
+    let mut watchers: Vec<Connection> = sessions(&server.addresses(), plan.watchers, &hello)?
         .into_iter()
         .map(|(connection, _)| connection)
         .collect();
@@ -324,13 +359,13 @@ fn watches(plan: &Plan, server: &Server, report: &mut Report) -> Result<()> {
 }
 
 /// Makes many sessions, some hundred handshakes under way at a time.
-fn sessions(address: SocketAddr, count: usize, hello: &Hello) -> Result<Vec<(Connection, Welcome)>> {
+fn sessions(addresses: &[SocketAddr], count: usize, hello: &Hello) -> Result<Vec<(Connection, Welcome)>> {
     let mut made = Vec::with_capacity(count);
     while made.len() < count {
         let batch = (count - made.len()).min(250);
         let mut waiting = Vec::with_capacity(batch);
-        for _ in 0..batch {
-            let mut connection = Connection::open(address)?;
+        for number in 0..batch {
+            let mut connection = Connection::open(addresses[number % addresses.len()])?;
             connection.send(&hello.frame())?;
             waiting.push(connection);
         }
@@ -344,16 +379,17 @@ fn sessions(address: SocketAddr, count: usize, hello: &Hello) -> Result<Vec<(Con
 }
 
 /// Clients that come, make a session, and leave, 64 at a time.
-fn connects(plan: &Plan, server: &Server, report: &mut Report) -> Result<()> {
+fn connects(plan: &Plan, server: &Service, report: &mut Report) -> Result<()> {
     let mut latencies = Histogram::default();
     let close = Body::request(1, op::CLOSE_SESSION).frame();
+    let addresses = server.addresses();
     let before = server.usage()?.cpu;
     let begin = Instant::now();
     while begin.elapsed().as_secs_f64() < plan.seconds {
         let mut storm = Vec::new();
-        for _ in 0..64 {
+        for number in 0..64 {
             let start = Instant::now();
-            let mut connection = Connection::open(server.address())?;
+            let mut connection = Connection::open(addresses[number % addresses.len()])?;
             connection.send(&Hello::default().frame())?;
             storm.push((connection, start));
         }
@@ -424,7 +460,7 @@ fn idle(plan: &Plan, kind: Kind, report: &mut Report) -> Result<()> {
     let before = server.usage()?.resident;
     let hello = Hello { timeout: 120_000, ..Hello::default() };
     let start = Instant::now();
-    let held = sessions(server.address(), plan.idle_sessions, &hello)?;
+    let held = sessions(&[server.address()], plan.idle_sessions, &hello)?;
     let took = start.elapsed().as_secs_f64();
     std::thread::sleep(Duration::from_secs(2));
     let usage = server.usage()?;
@@ -465,14 +501,6 @@ fn million(plan: &Plan, kind: Kind, report: &mut Report) -> Result<()> {
     std::thread::sleep(Duration::from_millis(500));
     let before = server.usage()?.resident;
     let parents = 100;
-    {
-        let mut connection = Connection::new_session(server.address())?;
-        connection.call_ok(op::CREATE, &Body::new().create("/m", b"", 0))?;
-        for parent in 0..parents {
-            connection.call_ok(op::CREATE, &Body::new().create(&format!("/m/{parent:03}"), b"", 0))?;
-        }
-        connection.call_ok(op::CLOSE_SESSION, &Body::new())?;
-    }
     let start = Instant::now();
     fill(server.address(), plan.znodes, parents)?;
     let took = start.elapsed().as_secs_f64();
@@ -519,7 +547,7 @@ fn million(plan: &Plan, kind: Kind, report: &mut Report) -> Result<()> {
     let shape = Shape { connections: 16, depth: 1 };
     let seconds = (plan.seconds * 5.0).max(1.0);
     let tally =
-        drive(server.address(), shape, Pace::PerSecond(rate), seconds, &mut make, &|| server.usage())?;
+        drive(&[server.address()], shape, Pace::PerSecond(rate), seconds, &mut make, &|| server.usage())?;
     ensure!(tally.errors == 0, "{} sets failed", tally.errors);
     let name = format!("{rate} sets/s while snapshots of {} znodes are taken", plan.znodes);
     report.figure(kind, &format!("{name}: p50, ms"), Figure::milliseconds(tally.latencies.quantile(0.5)));
@@ -534,8 +562,14 @@ fn million(plan: &Plan, kind: Kind, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Creates the nodes, spread over their parents.
-fn fill(address: SocketAddr, count: u64, parents: u64) -> Result<()> {
+/// Creates the nodes below `/m`, spread over their parents.
+pub(super) fn fill(address: SocketAddr, count: u64, parents: u64) -> Result<()> {
+    let mut connection = Connection::new_session(address)?;
+    connection.call_ok(op::CREATE, &Body::new().create("/m", b"", 0))?;
+    for parent in 0..parents {
+        connection.call_ok(op::CREATE, &Body::new().create(&format!("/m/{parent:03}"), b"", 0))?;
+    }
+    connection.call_ok(op::CLOSE_SESSION, &Body::new())?;
     let lanes = 8;
     let window = 200;
     std::thread::scope(|scope| {

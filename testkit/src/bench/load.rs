@@ -160,9 +160,10 @@ impl Lane {
     }
 }
 
-/// Runs requests from many connections for a while and counts the replies. `probe` tells the server's usage.
+/// Runs requests from many connections, spread over the addresses, for a while and counts the replies. `probe` tells the
+/// usage of whoever answers.
 pub(super) fn drive(
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     shape: Shape,
     pace: Pace,
     seconds: f64,
@@ -173,6 +174,7 @@ pub(super) fn drive(
     let mut lanes = Vec::with_capacity(shape.connections);
     for index in 0..shape.connections {
         let hello = Hello { timeout: 40_000, ..Hello::default() };
+        let address = addresses[index % addresses.len()];
         let socket = Connection::session(address, &hello)?.0.into_socket();
         socket.set_nonblocking(true)?;
         epoll::add(&poll, &socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;

@@ -1,6 +1,7 @@
 //! Our coordinator beside Apache ZooKeeper on the same machine, under the same load.
 
 mod cases;
+mod ensembles;
 mod histogram;
 mod load;
 mod reference;

@@ -25,6 +25,9 @@ struct CoordinatorFlags {
     /// The other side: zookeeper, fetched from Maven Central.
     #[arg(long)]
     against: Option<Kind>,
+    /// Ensembles of so many members instead of one server alone.
+    #[arg(long, default_value_t = 1)]
+    members: usize,
     /// Leave our own server out.
     #[arg(long, requires = "against")]
     only_against: bool,
@@ -64,6 +67,7 @@ fn main() -> Result<()> {
     if !flags.cases.is_empty() {
         plan.cases = flags.cases;
     }
+    plan.members = flags.members;
     if let Some(seconds) = flags.seconds {
         plan.seconds = seconds;
     }

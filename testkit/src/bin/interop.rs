@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use testkit::interop::{self, SUITES, Suite, Target};
-use testkit::process::{Kind, Missing, Need};
+use testkit::interop::{self, SUITES, Suite};
+use testkit::process::{Kind, Missing, Need, Target};
 
 /// Foreign ZooKeeper clients doing real work against our coordinator, or against Apache ZooKeeper as control.
 #[derive(Debug, Parser)]

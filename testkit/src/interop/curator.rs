@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
+use crate::process::Target;
+
 use super::foreign::Report;
-use super::service::Target;
 
 pub(super) fn run(target: Target) -> Result<Report> {
     super::java::run(target, "curator", &["suites/Checks.java", "suites/CuratorSuite.java"], "CuratorSuite")

@@ -23,8 +23,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::service::Service;
-use crate::process::{Freeze, Kafka};
+use crate::process::{Freeze, Kafka, Service};
 
 /// The checks of one suite.
 #[derive(Debug, Default)]

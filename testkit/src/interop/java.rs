@@ -5,8 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::foreign::{Report, Session};
-use super::service::Target;
-use crate::process::{JavaProject, Options, java_command, scratch};
+use crate::process::{JavaProject, Options, Target, java_command, scratch};
 
 /// What every version can do.
 const COMMON: &str = "suites/Checks.java";

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::foreign::{Report, Session};
-use super::service::{Service, Target};
-use crate::process::{JavaProject, Kafka, Options, command_output, java_command, scratch};
+use crate::process::{JavaProject, Kafka, Options, Service, Target, command_output, java_command, scratch};
 
 /// Short, so that a frozen broker expires soon.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(4);

@@ -7,8 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::foreign::{Report, Session};
-use super::service::Target;
-use crate::process::{Options, command_output, scratch, workspace};
+use crate::process::{Options, Target, command_output, scratch, workspace};
 
 /// Runs the suite.
 pub(super) fn run(target: Target) -> Result<Report> {

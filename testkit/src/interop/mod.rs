@@ -3,6 +3,7 @@
 //! Every suite starts servers of its own, so suites may run at the same time. The clients are programs in
 //! `testkit/interop`; how they report is in [`foreign`].
 
+mod audit;
 mod curator;
 mod foreign;
 mod go;
@@ -10,7 +11,7 @@ mod java;
 mod kafka;
 mod kazoo;
 mod record;
-mod service;
+mod secure;
 mod zkcli;
 
 use std::fmt;
@@ -18,11 +19,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::process::Need;
+use crate::process::{Need, Target};
 
 pub use foreign::{Report, Session};
 pub use record::record;
-pub use service::{Service, Target};
 
 /// One group of checks.
 #[derive(Clone, Copy)]
@@ -49,6 +49,8 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "java-3.4", needs: JVM, run: java::run_3_4 },
     Suite { name: "java-3.5", needs: JVM, run: java::run_3_5 },
     Suite { name: "java-3.9", needs: JVM, run: java::run_3_9 },
+    Suite { name: "secure", needs: JVM, run: secure::run },
+    Suite { name: "audit", needs: JVM, run: audit::run },
     Suite { name: "curator", needs: JVM, run: curator::run },
     Suite { name: "go", needs: &[Need::Go], run: go::run },
     Suite { name: "zkcli", needs: JVM, run: zkcli::run },

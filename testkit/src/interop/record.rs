@@ -6,10 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::foreign::{Report, Session};
-use super::service::Service;
 use super::{go, kazoo};
 use crate::golden::{self, Recorder};
-use crate::process::{JavaProject, Kind, Server, java_command, scratch, workspace};
+use crate::process::{JavaProject, Kind, Server, Service, java_command, scratch, workspace};
 
 /// Runs every client's script through a recording proxy to Apache ZooKeeper.
 pub fn record() -> Result<()> {

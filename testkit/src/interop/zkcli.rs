@@ -5,8 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow};
 
 use super::foreign::Report;
-use super::service::Target;
-use crate::process::{JavaProject, Options, java_command, scratch};
+use crate::process::{JavaProject, Options, Target, java_command, scratch};
 
 /// One command line and words that its output must hold.
 type Line = (&'static str, &'static [&'static str]);

@@ -11,6 +11,7 @@ mod kafka;
 mod ports;
 mod proxy;
 mod server;
+mod service;
 mod tools;
 
 pub use child::{Freeze, Usage};
@@ -20,4 +21,5 @@ pub use kafka::Kafka;
 pub use ports::free_port;
 pub use proxy::{Conditions, Flow, Link, Links};
 pub use server::{Kind, Options, Server};
+pub use service::{Service, Target};
 pub use tools::{Missing, Need, command_output, scratch, skip_or_fail, workspace};

@@ -279,8 +279,10 @@ impl Server {
         command.current_dir(&self.home);
         command.args(&self.options.jvm_flags);
         command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=info");
-        // No log line per request in the control either: its bench would pay for it.
-        command.arg("-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.audit=error");
+        if !self.options.keys.contains_key("audit.enable") {
+            // No log line per request in the control either: its bench would pay for it.
+            command.arg("-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.audit=error");
+        }
         for (key, value) in self.options.keys.iter().filter(|(key, _)| is_bare_property(key)) {
             command.arg(format!("-D{key}={value}"));
         }

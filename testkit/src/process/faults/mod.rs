@@ -15,7 +15,7 @@ mod watch_log;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -158,6 +158,57 @@ pub fn run(settings: &Settings) -> Result<Outcome> {
     outcome.seed = settings.seed;
     outcome.took = started.elapsed();
     Ok(outcome)
+}
+
+/// The faults whose gaps are measured without proxies, and the one that needs them.
+const MEASURED: &[(&str, bool)] = &[
+    ("leader killed", false),
+    ("leader frozen", false),
+    ("leader stopped", false),
+    ("follower killed", false),
+    ("leader cut off", true),
+];
+
+/// How long nobody's writes are answered when a fault strikes: one steady writer at each member and nothing else.
+/// Members talk to each other directly, except where a link has to be cut.
+pub fn write_gaps(
+    kind: Kind,
+    members: usize,
+    options: &Options,
+    directory: &Path,
+    times: usize,
+) -> Result<Vec<(&'static str, Vec<Duration>)>> {
+    let mut all = Vec::new();
+    for through_proxies in [false, true] {
+        let home = tempfile::TempDir::with_prefix_in(format!("{kind}-gaps-"), directory)?;
+        let options = options.clone().key("reconfigEnabled", false).directory(home.path());
+        let mut ensemble = Ensemble::prepare(kind, members, 0, options, through_proxies.then_some(1))?;
+        ensemble.start()?;
+        let (field, pulse) = (Arc::new(Field::new(ensemble.addresses(), 1)), Arc::new(Pulse::default()));
+        ensure!(pulse::prepare(&field, &mut field.client("first", 0)), "cannot prepare the writers");
+        let (arena_field, arena_pulse) = (Arc::clone(&field), Arc::clone(&pulse));
+        let mut arena = Arena { ensemble, field: arena_field, pulse: arena_pulse, random: Random::new(1) };
+        std::thread::scope(|scope| -> Result<()> {
+            for member in 0..members {
+                let (field, pulse) = (&field, &pulse);
+                scope.spawn(move || pulse::work(field, member, pulse));
+            }
+            let mut strike_all = || -> Result<()> {
+                for (name, _) in MEASURED.iter().filter(|(_, proxies)| *proxies == through_proxies) {
+                    let fault = FAULTS.iter().find(|fault| fault.name == *name);
+                    let fault = fault.context("every measured fault has its name from the list")?;
+                    let gaps: Result<Vec<Duration>> = (0..times).map(|_| fault.strike(&mut arena)).collect();
+                    all.push((fault.name, gaps.with_context(|| format!("after {name:?}"))?));
+                }
+                Ok(())
+            };
+            let result = strike_all();
+            // The writers end even when something could not be put right.
+            field.end();
+            result
+        })?;
+    }
+    Ok(all)
 }
 
 type Gaps = BTreeMap<&'static str, Vec<Duration>>;

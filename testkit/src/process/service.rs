@@ -1,13 +1,16 @@
-//! What foreign clients work on: one server, or an ensemble whose members they all know.
+//! What clients work on: one server, or an ensemble whose members they all know.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::process::{Ensemble, Freeze, Kind, Options, Server};
+use super::child::{Freeze, Usage};
+use super::ensemble::Ensemble;
+use super::server::{Kind, Options, Server};
 
-/// Which service a suite is to work on.
+/// Which service to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// The implementation.
@@ -53,6 +56,30 @@ pub enum Service {
 }
 
 impl Service {
+    /// Which implementation this is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Service::Server(server) => server.kind(),
+            Service::Ensemble(ensemble) => ensemble.kind(),
+        }
+    }
+
+    /// Every address for plain clients.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Service::Server(server) => vec![server.address()],
+            Service::Ensemble(ensemble) => ensemble.addresses(),
+        }
+    }
+
+    /// CPU time and memory of all its processes.
+    pub fn usage(&self) -> Result<Usage> {
+        match self {
+            Service::Server(server) => server.usage(),
+            Service::Ensemble(ensemble) => ensemble.usage(),
+        }
+    }
+
     /// Every address that clients may use, as connect strings have it.
     pub fn connect_string(&self) -> String {
         match self {
