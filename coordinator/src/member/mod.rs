@@ -36,6 +36,11 @@ pub fn members_of(tree: &Tree, last: Zxid) -> Option<(Membership, Option<(Zxid, 
     }
 }
 
+/// Where the last change of the members is that is known to be committed, as far as the tree can tell.
+pub fn settled_at(tree: &Tree, is_changing: bool) -> Zxid {
+    if is_changing { Zxid::ZERO } else { Zxid(tree.members().version) }
+}
+
 /// One member.
 ///
 /// Call order: `input` for what happens at the disk and at the links, the service's own methods for what clients do, and
@@ -133,7 +138,8 @@ impl Member {
         if self.service.tree().members().version > 0
             && let Some((membership, next)) = members_of(self.service.tree(), zxid)
         {
-            self.input(now, Input::Members { membership, next }, out);
+            let at = settled_at(self.service.tree(), next.is_some());
+            self.input(now, Input::Members { membership, at, next }, out);
         }
     }
 

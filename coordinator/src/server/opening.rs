@@ -18,7 +18,7 @@ use super::disk_work::DiskWork;
 use crate::config::{Config, EnsembleConfig};
 use crate::limits;
 use crate::logging::Complaints;
-use crate::member::{Member, members_of, membership};
+use crate::member::{Member, members_of, membership, settled_at};
 use crate::request::{Service, Settings};
 use crate::store::{
     self, CourierHandle, Disk, Log, LogHandle, LogOptions, LogReader, RealDisk, Recovery, RecoveryReport,
@@ -108,6 +108,7 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
             .unwrap_or_else(|| (membership(&ensemble.membership), None)),
         None => (Membership::of_voters([MemberId(config.server_id)]), None),
     };
+    let members_at = if dynamic { settled_at(service.tree(), next.is_some()) } else { Zxid::ZERO };
     let replica_settings = match &config.ensemble {
         None => zab::Settings::new(
             MemberId(config.server_id),
@@ -116,7 +117,8 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
         Some(ensemble) => replica_settings(ensemble, members),
     };
     let store::Epochs { accepted, current, complete } = report.epochs;
-    let persistent = Persistent { epochs: zab::Epochs { accepted, current, complete }, before, recent, next };
+    let persistent =
+        Persistent { epochs: zab::Epochs { accepted, current, complete }, before, recent, members_at, next };
     let replica = Replica::new(replica_settings, persistent, hash_seed, now(started).monotonic_us);
     Ok(Rc::new(RefCell::new(Core {
         member: Member::new(service, replica),

@@ -124,7 +124,7 @@ impl Leading {
 
     pub(super) fn notice(&self, common: &Common) -> Message {
         let vote = Vote { complete: true, epoch: self.epoch, zxid: 0, leader: common.id };
-        common.notice(Some(vote), Stance::Leading)
+        common.notice(Some(vote), Stance::Leading, false)
     }
 
     pub(super) fn in_step(&self, common: &Common) -> (usize, usize) {
@@ -247,6 +247,10 @@ impl Leading {
         }
         if self.stage == Stage::Discovering {
             self.choose_epoch(common, out);
+        }
+        if self.stage == Stage::Established && !common.may_lead(common.id) {
+            // The members were changed, and this one is not to lead any more.
+            self.handing_over.get_or_insert(now);
         }
         self.try_hand_over(common, now, out)
     }
@@ -395,10 +399,6 @@ impl Leading {
         {
             common.deliver(out);
             self.go_on_turning(common, out);
-            if !common.may_lead(common.id) {
-                // The members were changed, and this one is not to lead any more.
-                self.handing_over.get_or_insert(self.ping_us);
-            }
         }
     }
 

@@ -72,6 +72,7 @@ pub enum Input {
     /// Who the members are, by what is on disk; see [`super::Persistent::next`].
     Members {
         membership: Membership,
+        at: Zxid,
         next: Option<(Zxid, Membership)>,
     },
 }

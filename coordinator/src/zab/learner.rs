@@ -116,8 +116,7 @@ impl Learning {
 
     pub(super) fn notice(&self, common: &Common) -> Message {
         let vote = Vote { complete: true, epoch: self.epoch, zxid: 0, leader: self.leader };
-        let stance = if common.is_voter() { Stance::Following } else { Stance::Observing };
-        common.notice(common.is_voter().then_some(vote), stance)
+        common.notice(Some(vote), Stance::Following, false)
     }
 
     /// Begins with this leader (again).
@@ -177,7 +176,10 @@ impl Learning {
         now: u64,
         out: &mut Vec<Effect>,
     ) -> Next {
-        let Message::Notice { stance, vote, round, .. } = message else { return Next::Stay };
+        let Message::Notice { stance, vote, round, asks, .. } = message else { return Next::Stay };
+        if *asks && *stance == Stance::Looking {
+            out.push(Effect::Send(from, self.notice(common)));
+        }
         if from == self.leader {
             // It may be about to conclude that it leads; but not if it votes for somebody else.
             let looks = *stance == Stance::Looking && (self.answered || *round > common.round);
@@ -185,10 +187,6 @@ impl Learning {
                 || vote.is_some_and(|vote| vote.leader != from && *round >= common.round);
             let patient = !self.answered && now < self.began_us + common.timing.gather_us * 2;
             return if (looks || follows) && !patient { Next::Look(None) } else { Next::Stay };
-        }
-        let asks = *stance == Stance::Looking || (*stance == Stance::Observing && common.is_voter());
-        if asks {
-            out.push(Effect::Send(from, self.notice(common)));
         }
         Next::Stay
     }

@@ -29,8 +29,6 @@ pub enum Stance {
     Following,
     /// It leads, or tries to.
     Leading,
-    /// It has no voice and only wants to know.
-    Observing,
 }
 
 /// How a learner is brought to its leader's history.
@@ -56,13 +54,16 @@ pub struct SnapshotRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
     // ---- Election ----
-    /// `vote` is missing where somebody has nobody to vote for. `complete` and `empty` speak of the sender's own history.
+    /// `vote` is missing where somebody has nobody to vote for. `complete` and `empty` speak of the sender's own history. One
+    /// that `asks` is answered, an answer is not. `members_at`: the last change of the members that it knows to be committed.
     Notice {
         round: u64,
         vote: Option<Vote>,
         stance: Stance,
         complete: bool,
         empty: bool,
+        asks: bool,
+        members_at: u64,
     },
 
     // ---- Learner to leader ----

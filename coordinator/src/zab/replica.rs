@@ -81,6 +81,8 @@ pub struct Persistent {
     pub before: Zxid,
     /// The end of the log.
     pub recent: Vec<Entry>,
+    /// The last committed change of the members; zero if they are what files say.
+    pub members_at: Zxid,
     /// A change of the members that is in the history and not known to be committed; the settings say who they were before.
     pub next: Option<(Zxid, Membership)>,
 }
@@ -97,6 +99,8 @@ pub(super) struct Common {
     pub(super) id: MemberId,
     /// Who belongs to the ensemble, by the last change that is known to be committed.
     pub(super) membership: Membership,
+    /// Where that change is; zero for what files say.
+    pub(super) members_at: Zxid,
     /// A change that is not known to be committed yet: until it is, both sets have to agree to everything.
     pub(super) next: Option<(Zxid, Membership)>,
     pub(super) timing: Timing,
@@ -209,9 +213,10 @@ impl Common {
     }
 
     /// What this member says about an election.
-    pub(super) fn notice(&self, vote: Option<Vote>, stance: Stance) -> Message {
+    pub(super) fn notice(&self, vote: Option<Vote>, stance: Stance, asks: bool) -> Message {
         let (complete, empty) = self.voice();
-        Message::Notice { round: self.round, vote, stance, complete, empty }
+        let members_at = self.members_at.0;
+        Message::Notice { round: self.round, vote, stance, complete, empty, asks, members_at }
     }
 
     /// Whether supporters are enough to make somebody the leader. `voice` says of a supporter whether its history is
@@ -237,8 +242,9 @@ impl Common {
     /// Executes what is committed.
     pub(super) fn deliver(&mut self, out: &mut Vec<Effect>) {
         while let Some(entry) = self.history.deliver_next() {
-            if let Some((_, members)) = self.next.take_if(|(zxid, _)| *zxid <= entry.zxid) {
+            if let Some((zxid, members)) = self.next.take_if(|(zxid, _)| *zxid <= entry.zxid) {
                 self.membership = members;
+                self.members_at = zxid;
             }
             out.push(Effect::Deliver(entry));
         }
@@ -288,10 +294,11 @@ impl Replica {
     pub fn new(settings: Settings, persistent: Persistent, seed: u64, now: u64) -> Replica {
         let Settings { id, membership, timing, window_entries, window_bytes, flight_bytes, counter_max } =
             settings;
-        let Persistent { epochs, before, recent, next } = persistent;
+        let Persistent { epochs, before, recent, members_at, next } = persistent;
         let mut common = Common {
             id,
             membership,
+            members_at,
             next,
             timing,
             flight_bytes,
@@ -441,7 +448,7 @@ impl Replica {
             },
             Input::LinkUp(peer) => {
                 common.links.insert(peer);
-                out.push(Effect::Send(peer, self.notice()));
+                out.push(Effect::Send(peer, self.say(true)));
                 Next::Stay
             }
             Input::LinkDown(peer) => {
@@ -550,8 +557,9 @@ impl Replica {
                     _ => Next::Stay,
                 }
             }
-            Input::Members { membership, next } => {
+            Input::Members { membership, at, next } => {
                 common.membership = membership;
+                common.members_at = at;
                 common.next = next;
                 Next::Stay
             }
@@ -563,14 +571,14 @@ impl Replica {
         if from == common.id {
             return Next::Stay;
         }
-        if let Message::Notice { stance, .. } = &message {
-            let wants_answer = matches!(stance, Stance::Looking | Stance::Observing);
+        if let Message::Notice { stance, asks, .. } = &message {
+            let wants_answer = *asks && *stance == Stance::Looking;
             return match &mut self.role {
                 Role::Looking(looking) => looking.hear(common, from, &message, now, out),
                 Role::Learning(learning) => learning.hear_notice(common, from, &message, now, out),
                 Role::Leading(_) => {
                     if wants_answer {
-                        out.push(Effect::Send(from, self.notice()));
+                        out.push(Effect::Send(from, self.say(false)));
                     }
                     Next::Stay
                 }
@@ -580,7 +588,7 @@ impl Replica {
             // Whoever wants to join hears that there is nobody to join, yet.
             Role::Looking(looking) => {
                 if matches!(message, Message::Join { .. }) {
-                    out.push(Effect::Send(from, looking.notice(common)));
+                    out.push(Effect::Send(from, looking.notice(common, false)));
                 }
                 Next::Stay
             }
@@ -589,7 +597,7 @@ impl Replica {
             }
             Role::Learning(_) => {
                 if matches!(message, Message::Join { .. }) {
-                    out.push(Effect::Send(from, self.notice()));
+                    out.push(Effect::Send(from, self.say(false)));
                 }
                 Next::Stay
             }
@@ -598,9 +606,9 @@ impl Replica {
     }
 
     /// What this member would say to one that looks.
-    fn notice(&self) -> Message {
+    fn say(&self, asks: bool) -> Message {
         match &self.role {
-            Role::Looking(looking) => looking.notice(&self.common),
+            Role::Looking(looking) => looking.notice(&self.common, asks),
             Role::Learning(learning) => learning.notice(&self.common),
             Role::Leading(leading) => leading.notice(&self.common),
         }

@@ -39,12 +39,20 @@ impl World {
         (before, Some((zxid, last)))
     }
 
+    /// Where the last change of the members in a state is.
+    pub(super) fn last_change(&self, state: &State) -> Zxid {
+        let changes =
+            state.applied().iter().rev().filter(|applied| self.changes.contains_key(&applied.identity));
+        changes.map(|applied| applied.zxid).next().unwrap_or_default()
+    }
+
     /// The state was built anew, and with it what it says about members.
     pub(super) fn tell_members(&mut self, at: At) {
         let Some(process) = &self.members[at].process else { return };
         if process.state.applied().iter().any(|applied| self.changes.contains_key(&applied.identity)) {
             let (membership, next) = self.members_of(at, &process.state);
-            self.give(at, Input::Members { membership, next });
+            let since = if next.is_some() { Zxid::ZERO } else { self.last_change(&process.state) };
+            self.give(at, Input::Members { membership, at: since, next });
         }
     }
 

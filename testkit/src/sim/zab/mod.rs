@@ -401,12 +401,14 @@ impl World {
             .iter_mut()
             .for_each(|entry| entry.members = self.changes.get(&identity(&entry.bytes)).cloned());
         let (membership, next) = self.members_of(at, &state);
+        let members_at = if next.is_some() { Zxid::ZERO } else { self.last_change(&state) };
         let member = &mut self.members[at];
         let settings = self.configuration.settings(member.id, membership);
         let epochs = member.device.epochs();
         let local_us = member.local_us(self.agenda.now_us());
         let seed = Random::stream(self.seed, 8).next_u64() ^ (life << 40 | (at as u64) << 32);
-        let replica = Replica::new(settings, Persistent { epochs, before, recent, next }, seed, local_us);
+        let replica =
+            Replica::new(settings, Persistent { epochs, before, recent, members_at, next }, seed, local_us);
         let zxid = state.zxid();
         member.process = Some(Process {
             replica,
