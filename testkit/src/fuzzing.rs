@@ -16,7 +16,8 @@ use coordinator::tree::snapshot::Loader;
 use coordinator::tree::watches::ConnectionId;
 
 use crate::model;
-use crate::sim::disk::{Random, SimDisk};
+use crate::sim::disk::SimDisk;
+use crate::sim::random::Random;
 use crate::sim::workload;
 use crate::sim::world::Configuration;
 

@@ -265,7 +265,12 @@ impl Connection {
 
     /// Reads the answer to a [`Hello`].
     pub fn welcome(&mut self) -> Result<Welcome> {
-        match self.next(Duration::from_secs(20)) {
+        self.welcome_within(Duration::from_secs(20))
+    }
+
+    /// The same with less patience.
+    pub fn welcome_within(&mut self, patience: Duration) -> Result<Welcome> {
+        match self.next(patience) {
             Next::Frame(frame) => {
                 let mut fields = Fields(&frame);
                 let _version = fields.int()?;

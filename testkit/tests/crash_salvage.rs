@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use coordinator::store::{
     Epochs, LogOptions, Recovery, Retention, Salvaged, SnapshotWriter, StoreError, salvage,
 };
-use testkit::sim::disk::{Random, SimDisk};
+use testkit::sim::disk::SimDisk;
+use testkit::sim::random::Random;
 
 /// Records in the good directory, all in epoch 3.
 const LAST: u64 = 40;

@@ -3,7 +3,7 @@
 //! They need other languages' tools and the public registries, so they run only when `TESTKIT_REQUIRE` says so.
 //! `cargo run -p testkit --bin interop` runs the same suites, against either server.
 
-use testkit::interop;
+use testkit::interop::{self, Target};
 use testkit::process::{Kind, skip_or_fail};
 
 fn check(name: &str) {
@@ -11,7 +11,7 @@ fn check(name: &str) {
     if !skip_or_fail(name, suite.needs) {
         return;
     }
-    let summary = interop::run(suite, Kind::Coordinator);
+    let summary = interop::run(suite, Target::one(Kind::Coordinator));
     assert!(summary.passed > 0, "{name} checked nothing");
     assert_eq!(summary.failed, 0, "{name}: see the lines that start with FAIL");
 }

@@ -1,6 +1,6 @@
 //! Apache Kafka on our coordinator.
 
-use testkit::interop;
+use testkit::interop::{self, Target};
 use testkit::process::{Kind, skip_or_fail};
 
 fn check(name: &str) {
@@ -8,7 +8,7 @@ fn check(name: &str) {
     if !skip_or_fail(name, suite.needs) {
         return;
     }
-    let summary = interop::run(suite, Kind::Coordinator);
+    let summary = interop::run(suite, Target::one(Kind::Coordinator));
     assert!(summary.passed > 0, "{name} checked nothing");
     assert_eq!(summary.failed, 0, "{name}: see the lines that start with FAIL");
 }

@@ -244,13 +244,11 @@ fn members_of_an_ensemble() {
     assert_eq!((ensemble.membership.weight(1), ensemble.membership.group(1)), (1, None));
     assert_eq!(ensemble.init_limit, Duration::from_secs(20));
     assert_eq!(ensemble.sync_limit, Duration::from_secs(10));
-    assert_eq!(ensemble.connect_limit, ensemble.init_limit);
     assert_eq!(
         (ensemble.ping, ensemble.leader_silence),
         (Duration::from_millis(150), Duration::from_millis(1500))
     );
     assert_eq!(ensemble.recent_entries_max, 500);
-    assert_eq!(ensemble.local_sessions, LocalSessions::Off);
     assert!(ensemble.leader_serves);
     let links = ensemble.links;
     assert_eq!((links.listen_everywhere, links.bind_attempts_max), (false, Some(3)));

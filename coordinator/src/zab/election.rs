@@ -98,13 +98,16 @@ impl Looking {
     ) -> Next {
         let Message::Notice { round, vote, stance, complete, empty } = *message else { return Next::Stay };
         if stance == Stance::Observing {
-            out.push(Effect::Send(from, self.notice(common)));
+            // Observers have nothing to say to each other.
+            if common.is_voter() {
+                out.push(Effect::Send(from, self.notice(common)));
+            }
             return Next::Stay;
         }
-        if !common.membership.is_voter(from) {
+        if !common.is_voter_id(from) {
             return Next::Stay;
         }
-        let vote = vote.filter(|vote| common.membership.may_lead(vote.leader));
+        let vote = vote.filter(|vote| common.may_lead(vote.leader));
         self.heard.insert(from, Notice { round, vote, stance, complete, empty });
         if stance == Stance::Looking {
             if round > common.round {
@@ -135,11 +138,8 @@ impl Looking {
             self.settle_us = None;
             return Next::Stay;
         }
-        let everybody = common
-            .membership
-            .voters
-            .keys()
-            .all(|voter| self.supports(common, *voter, vote) || !common.is_linked(*voter));
+        let everybody =
+            common.voters().all(|voter| self.supports(common, voter, vote) || !common.is_linked(voter));
         let settle_us = *self.settle_us.get_or_insert(now + common.timing.gather_us);
         if !everybody && now < settle_us {
             return Next::Stay;
@@ -150,10 +150,10 @@ impl Looking {
     /// Whom a quorum already follows, if that one says that it leads.
     fn established(&self, common: &Common) -> Option<MemberId> {
         let leads = |(id, notice): (&MemberId, &Notice)| {
-            (notice.stance == Stance::Leading && common.membership.may_lead(*id)).then_some(*id)
+            (notice.stance == Stance::Leading && common.may_lead(*id)).then_some(*id)
         };
         self.heard.iter().filter_map(leads).find(|leader| {
-            common.membership.is_quorum(|voter| {
+            common.is_quorum(|voter| {
                 self.heard.get(&voter).is_some_and(|notice| {
                     notice.stance != Stance::Looking && notice.vote.is_some_and(|vote| vote.leader == *leader)
                 })
@@ -182,7 +182,7 @@ impl Looking {
                 return None;
             }
             if voter == common.id {
-                return Some((common.epochs.complete, common.history.is_empty()));
+                return Some(common.voice());
             }
             self.heard.get(&voter).map(|notice| (notice.complete, notice.empty))
         })

@@ -185,7 +185,8 @@ impl Learning {
             let patient = !self.answered && now < self.began_us + common.timing.gather_us * 2;
             return if (looks || follows) && !patient { Next::Look(None) } else { Next::Stay };
         }
-        if matches!(stance, Stance::Looking | Stance::Observing) {
+        let asks = *stance == Stance::Looking || (*stance == Stance::Observing && common.is_voter());
+        if asks {
             out.push(Effect::Send(from, self.notice(common)));
         }
         Next::Stay
@@ -200,7 +201,7 @@ impl Learning {
     ) -> Next {
         let next = match message {
             Message::Resign { successor } => {
-                let known = common.membership.may_lead(successor.leader);
+                let known = common.may_lead(successor.leader);
                 return Next::Look(Some(successor).filter(|_| known));
             }
             Message::Lead { attempt, epoch } if attempt == self.attempt => self.lead(common, epoch, out),
@@ -403,6 +404,7 @@ impl Learning {
                 self.join(common, false, now, out);
                 return Next::Stay;
             }
+            common.note_members(&entry);
             common.history.append(entry.clone());
             out.push(Effect::Append(entry));
         }

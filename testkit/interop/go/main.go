@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	host    = os.Args[2]
+	hosts   = strings.Split(os.Args[2], ",")
 	answers = bufio.NewReader(os.Stdin)
 	serial  atomic.Int64
 	opened  []*zk.Conn
@@ -70,7 +70,7 @@ func fresh() string {
 
 // client connects and waits for its session; the events of the session follow on the channel.
 func client(timeout time.Duration) (*zk.Conn, <-chan zk.Event) {
-	connection, events, err := zk.Connect([]string{host}, timeout, zk.WithLogger(quiet{}))
+	connection, events, err := zk.Connect(hosts, timeout, zk.WithLogger(quiet{}))
 	must(err)
 	opened = append(opened, connection)
 	awaitState(events, zk.StateHasSession)
@@ -381,7 +381,7 @@ func (w *wire) set(down bool) {
 func expiryIsTold() {
 	other, _ := client(10 * time.Second)
 	var link wire
-	c, events, err := zk.Connect([]string{host}, time.Second, zk.WithLogger(quiet{}), zk.WithDialer(link.dial))
+	c, events, err := zk.Connect(hosts, time.Second, zk.WithLogger(quiet{}), zk.WithDialer(link.dial))
 	must(err)
 	opened = append(opened, c)
 	awaitState(events, zk.StateHasSession)
@@ -402,7 +402,7 @@ func expiryIsTold() {
 func missedChangesAreTold() {
 	writer, _ := client(10 * time.Second)
 	var link wire
-	c, events, err := zk.Connect([]string{host}, 20*time.Second, zk.WithLogger(quiet{}), zk.WithDialer(link.dial))
+	c, events, err := zk.Connect(hosts, 20*time.Second, zk.WithLogger(quiet{}), zk.WithDialer(link.dial))
 	must(err)
 	opened = append(opened, c)
 	awaitState(events, zk.StateHasSession)

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use testkit::interop::{self, SUITES, Suite};
+use testkit::interop::{self, SUITES, Suite, Target};
 use testkit::process::{Kind, Missing, Need};
 
 /// Foreign ZooKeeper clients doing real work against our coordinator, or against Apache ZooKeeper as control.
@@ -12,6 +12,9 @@ struct Flags {
     /// Which server to start: coordinator or zookeeper.
     #[arg(long, default_value = "coordinator")]
     server: Kind,
+    /// Members of an ensemble to start, all of which clients are told of; 1 = a server alone.
+    #[arg(long, default_value_t = 1)]
+    members: usize,
     /// Print the suites and what they need.
     #[arg(long)]
     list: bool,
@@ -26,7 +29,7 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     if flags.list {
         for suite in SUITES {
-            println!("{:<10} needs {}", suite.name, Missing(suite.needs.to_vec()));
+            println!("{:<16} needs {}", suite.name, Missing(suite.needs.to_vec()));
         }
         return ExitCode::SUCCESS;
     }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
             }
         };
     }
+    let target = Target { kind: flags.server, members: flags.members };
     let mut chosen: Vec<&Suite> = Vec::new();
     for name in &flags.suites {
         let Some(suite) = interop::suite(name) else {
@@ -64,7 +68,7 @@ fn main() -> ExitCode {
             }
             continue;
         }
-        let summary = interop::run(suite, flags.server);
+        let summary = interop::run(suite, target);
         passed += summary.passed;
         failed += summary.failed;
     }

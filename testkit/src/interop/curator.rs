@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::foreign::Report;
-use crate::process::Kind;
+use super::service::Target;
 
-pub(super) fn run(kind: Kind) -> Result<Report> {
-    super::java::run(kind, "curator", &["suites/Checks.java", "suites/CuratorSuite.java"], "CuratorSuite")
+pub(super) fn run(target: Target) -> Result<Report> {
+    super::java::run(target, "curator", &["suites/Checks.java", "suites/CuratorSuite.java"], "CuratorSuite")
 }

@@ -7,9 +7,12 @@
 //! |---|---|
 //! | `@restart` | SIGTERM, then a start on the same directory and port |
 //! | `@kill` | SIGKILL, then the same |
-//! | `@stop`, `@start` | one half of it |
+//! | `@kill-leader` | the same to the leader of an ensemble alone |
 //! | `@freeze`, `@thaw` | SIGSTOP, SIGCONT |
 //! | `@broker-freeze`, `@broker-thaw` | the same to the Kafka broker of the suite |
+//!
+//! Of an ensemble, `@restart` and `@kill` reach one member after the other, the leader first when it is killed, and
+//! `@freeze` reaches all at once.
 //!
 //! `@done` is the last line; a program that ends without it broke off.
 
@@ -20,7 +23,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{Freeze, Kafka, Server};
+use super::service::Service;
+use crate::process::{Freeze, Kafka};
 
 /// The checks of one suite.
 #[derive(Debug, Default)]
@@ -61,23 +65,23 @@ impl Drop for Running {
     }
 }
 
-/// A conversation between a program and the server it works on.
+/// A conversation between a program and the service it works on.
 #[derive(Debug)]
 pub struct Session<'a> {
-    server: &'a mut Server,
+    service: &'a mut Service,
     broker: Option<&'a Kafka>,
-    frozen: Option<Freeze>,
+    frozen: Vec<Freeze>,
 }
 
 impl<'a> Session<'a> {
-    /// Begins a conversation about this server.
-    pub fn new(server: &'a mut Server) -> Session<'a> {
-        Session { server, broker: None, frozen: None }
+    /// Begins a conversation about this service.
+    pub fn new(service: &'a mut Service) -> Session<'a> {
+        Session { service, broker: None, frozen: Vec::new() }
     }
 
-    /// Begins a conversation about this server and a broker that depends on it.
-    pub fn with_broker(server: &'a mut Server, broker: &'a Kafka) -> Session<'a> {
-        Session { server, broker: Some(broker), frozen: None }
+    /// Begins a conversation about this service and a broker that depends on it.
+    pub fn with_broker(service: &'a mut Service, broker: &'a Kafka) -> Session<'a> {
+        Session { service, broker: Some(broker), frozen: Vec::new() }
     }
 
     /// Runs the program until it is done, for at most `patience`.
@@ -125,20 +129,19 @@ impl<'a> Session<'a> {
 
     fn fulfil(&mut self, wish: &str) -> Result<()> {
         match wish {
-            "restart" => self.server.restart(),
-            "kill" => self.server.kill_and_restart(),
-            "stop" => self.server.stop().map(drop),
-            "start" => self.server.start(),
+            "restart" => self.service.restart(),
+            "kill" => self.service.kill(),
+            "kill-leader" => self.service.kill_leader(),
             "freeze" => {
-                self.frozen = Some(self.server.freeze()?);
+                self.frozen = self.service.freeze()?;
                 Ok(())
             }
             "broker-freeze" => {
-                self.frozen = Some(self.broker.context("the suite has no broker")?.freeze()?);
+                self.frozen = vec![self.broker.context("the suite has no broker")?.freeze()?];
                 Ok(())
             }
             "thaw" | "broker-thaw" => {
-                self.frozen = None;
+                self.frozen.clear();
                 Ok(())
             }
             _ => bail!("unknown wish"),

@@ -7,15 +7,16 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::foreign::{Report, Session};
-use crate::process::{Kind, Options, Server, command_output, scratch, workspace};
+use super::service::Target;
+use crate::process::{Options, command_output, scratch, workspace};
 
-pub(super) fn run(kind: Kind) -> Result<Report> {
+pub(super) fn run(target: Target) -> Result<Report> {
     let binary = build()?;
-    let mut server = Server::start_new(kind, Options::for_tests())?;
+    let mut service = target.start(Options::for_tests())?;
     let mut command = Command::new(&binary);
-    command.arg("checks").arg(server.connect_string());
+    command.arg("checks").arg(service.connect_string());
     let mut report = Report::default();
-    Session::new(&mut server).run(command, Duration::from_secs(180), &mut report)?;
+    Session::new(&mut service).run(command, Duration::from_secs(180), &mut report)?;
     Ok(report)
 }
 

@@ -5,26 +5,27 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::foreign::{Report, Session};
-use crate::process::{JavaProject, Kafka, Kind, Options, Server, command_output, java_command, scratch};
+use super::service::{Service, Target};
+use crate::process::{JavaProject, Kafka, Options, command_output, java_command, scratch};
 
 /// Short, so that a frozen broker expires soon.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
 
-fn start(kind: Kind) -> Result<(Server, Kafka)> {
-    let server = Server::start_new(kind, Options::for_tests())?;
-    let mut broker = Kafka::start(&format!("{}/kafka", server.connect_string()), SESSION_TIMEOUT)?;
+fn start(target: Target) -> Result<(Service, Kafka)> {
+    let service = target.start(Options::for_tests())?;
+    let mut broker = Kafka::start(&format!("{}/kafka", service.connect_string()), SESSION_TIMEOUT)?;
     broker.await_log("[KafkaServer id=1] started", 1, Duration::from_secs(90))?;
-    Ok((server, broker))
+    Ok((service, broker))
 }
 
 /// The broker's own clients: topics, records, groups, transactions, a restarted coordinator, an expired session.
-pub(super) fn run(kind: Kind) -> Result<Report> {
+pub(super) fn run(target: Target) -> Result<Report> {
     let class_path = JavaProject::new("kafka").compile(&["suites/Checks.java", "suites/KafkaSuite.java"])?;
-    let (mut server, broker) = start(kind)?;
+    let (mut service, broker) = start(target)?;
     let mut command = java_command(&class_path, &scratch("java")?);
-    command.args(["KafkaSuite", &server.connect_string(), &broker.bootstrap()]);
+    command.args(["KafkaSuite", &service.connect_string(), &broker.bootstrap()]);
     let mut report = Report::default();
-    Session::with_broker(&mut server, &broker)
+    Session::with_broker(&mut service, &broker)
         .run(command, Duration::from_secs(240), &mut report)
         .with_context(|| format!("the broker's last lines:\n{}", last_lines(&broker.log())))?;
     let topics = broker
@@ -33,11 +34,35 @@ pub(super) fn run(kind: Kind) -> Result<Report> {
     Ok(report)
 }
 
+/// Two brokers on an ensemble, which go on producing and consuming while its members are killed and restarted.
+pub(super) fn run_ensemble(target: Target) -> Result<Report> {
+    let sources = ["suites/Checks.java", "suites/KafkaEnsembleSuite.java"];
+    let class_path = JavaProject::new("kafka").compile(&sources)?;
+    let target = Target { members: target.members.max(3), ..target };
+    let mut service = target.start(Options::for_tests())?;
+    let connect = format!("{}/kafka", service.connect_string());
+    let mut brokers = Vec::new();
+    for id in [1, 2] {
+        // Long enough for the control to find a new leader.
+        let mut broker = Kafka::start_one_of(id, 2, &connect, Duration::from_secs(18))?;
+        broker.await_log(&format!("[KafkaServer id={id}] started"), 1, Duration::from_secs(90))?;
+        brokers.push(broker);
+    }
+    let bootstrap: Vec<String> = brokers.iter().map(Kafka::bootstrap).collect();
+    let mut command = java_command(&class_path, &scratch("java")?);
+    command.args(["KafkaEnsembleSuite", &service.connect_string(), &bootstrap.join(",")]);
+    let mut report = Report::default();
+    Session::new(&mut service)
+        .run(command, Duration::from_secs(300), &mut report)
+        .with_context(|| format!("the first broker's last lines:\n{}", last_lines(&brokers[0].log())))?;
+    Ok(report)
+}
+
 /// Kafka 1.1's `kafka-topics --zookeeper` writes znodes, and a 3.9 broker's controller acts on them.
-pub(super) fn run_1_1(kind: Kind) -> Result<Report> {
+pub(super) fn run_1_1(target: Target) -> Result<Report> {
     let class_path = JavaProject::new("kafka-1.1").class_path()?;
-    let (server, broker) = start(kind)?;
-    let address = format!("{}/kafka", server.connect_string());
+    let (service, broker) = start(target)?;
+    let address = format!("{}/kafka", service.connect_string());
     let folder = scratch("java")?;
     let topics = |arguments: &[&str]| -> Result<String> {
         let mut command = java_command(&class_path, &folder);

@@ -7,20 +7,21 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::foreign::{Report, Session};
-use crate::process::{Kind, Options, Server, command_output, scratch, workspace};
+use super::service::Target;
+use crate::process::{Options, command_output, scratch, workspace};
 
 /// Runs the suite.
-pub(super) fn run(kind: Kind) -> Result<Report> {
+pub(super) fn run(target: Target) -> Result<Report> {
     let python = python()?;
     let options = Options::for_tests().sasl_user("jane", "secret");
-    let mut server = Server::start_new(kind, options)?;
+    let mut service = target.start(options)?;
     let mut command = Command::new(python);
     command
         .args(["-u", "-W", "ignore"])
         .arg(workspace().join("testkit/interop/python/kazoo_suite.py"))
-        .arg(server.connect_string());
+        .arg(service.connect_string());
     let mut report = Report::default();
-    Session::new(&mut server).run(command, Duration::from_secs(180), &mut report)?;
+    Session::new(&mut service).run(command, Duration::from_secs(180), &mut report)?;
     Ok(report)
 }
 

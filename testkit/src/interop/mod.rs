@@ -10,6 +10,7 @@ mod java;
 mod kafka;
 mod kazoo;
 mod record;
+mod service;
 mod zkcli;
 
 use std::fmt;
@@ -17,10 +18,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::process::{Kind, Need};
+use crate::process::Need;
 
 pub use foreign::{Report, Session};
 pub use record::record;
+pub use service::{Service, Target};
 
 /// One group of checks.
 #[derive(Clone, Copy)]
@@ -29,8 +31,8 @@ pub struct Suite {
     pub name: &'static str,
     /// What it needs beyond Rust.
     pub needs: &'static [Need],
-    /// Runs it against the given server.
-    pub run: fn(Kind) -> Result<Report>,
+    /// Runs it against the given service.
+    pub run: fn(Target) -> Result<Report>,
 }
 
 impl fmt::Debug for Suite {
@@ -51,6 +53,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "go", needs: &[Need::Go], run: go::run },
     Suite { name: "zkcli", needs: JVM, run: zkcli::run },
     Suite { name: "kafka", needs: JVM, run: kafka::run },
+    Suite { name: "kafka-ensemble", needs: JVM, run: kafka::run_ensemble },
     Suite { name: "kafka-1.1", needs: JVM, run: kafka::run_1_1 },
 ];
 
@@ -71,10 +74,10 @@ pub struct Summary {
 }
 
 /// Runs one suite and prints its checks and its count.
-pub fn run(suite: &Suite, kind: Kind) -> Summary {
+pub fn run(suite: &Suite, target: Target) -> Summary {
     let start = Instant::now();
-    println!("--- {} against the {kind}", suite.name);
-    let (passed, failed) = match (suite.run)(kind) {
+    println!("--- {} against {target}", suite.name);
+    let (passed, failed) = match (suite.run)(target) {
         Ok(report) => (report.passed, report.failed.len()),
         Err(error) => {
             println!("FAIL {}: broke off: {error:#}", suite.name);

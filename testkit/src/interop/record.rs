@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::foreign::{Report, Session};
+use super::service::Service;
 use super::{go, kazoo};
 use crate::golden::{self, Recorder};
 use crate::process::{JavaProject, Kind, Server, java_command, scratch, workspace};
@@ -36,11 +37,11 @@ pub fn record() -> Result<()> {
 
 /// Runs one client's script; the program gets the address as its last argument.
 fn one(client: &str, mut command: Command) -> Result<()> {
-    let mut server = Server::start_new(Kind::Zookeeper, golden::options())?;
+    let server = Server::start_new(Kind::Zookeeper, golden::options())?;
     let recorder = Recorder::start(server.address())?;
     command.arg(recorder.address().to_string());
     let mut report = Report::default();
-    Session::new(&mut server)
+    Session::new(&mut Service::Server(server))
         .run(command, Duration::from_secs(60), &mut report)
         .with_context(|| format!("recording {client}"))?;
     ensure!(report.failed.is_empty(), "{client}: {:?}", report.failed);

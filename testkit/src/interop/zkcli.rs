@@ -5,7 +5,8 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow};
 
 use super::foreign::Report;
-use crate::process::{JavaProject, Kind, Options, Server, java_command, scratch};
+use super::service::Target;
+use crate::process::{JavaProject, Options, java_command, scratch};
 
 /// One command line and words that its output must hold.
 type Line = (&'static str, &'static [&'static str]);
@@ -43,14 +44,15 @@ const LINES: &[Line] = &[
     ("stat /cli", &["Node does not exist: /cli"]),
 ];
 
-pub(super) fn run(kind: Kind) -> Result<Report> {
+pub(super) fn run(target: Target) -> Result<Report> {
     let class_path = JavaProject::new("client-3.9").class_path()?;
-    let server = Server::start_new(kind, Options::for_tests())?;
-    let script = server.home().join("commands");
+    let service = target.start(Options::for_tests())?;
+    let home = tempfile::tempdir()?;
+    let script = home.path().join("commands");
     let text: String = LINES.iter().map(|(line, _)| format!("{line}\n")).collect();
     std::fs::write(&script, text + "quit\n")?;
     let mut command: Command = java_command(&class_path, &scratch("java")?);
-    command.args(["org.apache.zookeeper.ZooKeeperMain", "-server", &server.connect_string()]);
+    command.args(["org.apache.zookeeper.ZooKeeperMain", "-server", &service.connect_string()]);
     let output = command.stdin(std::fs::File::open(&script)?).output().context("cannot start java")?;
     let mut report = Report::default();
     // The shell echoes nothing when its input is no terminal: answers are looked for in the order of the lines,

@@ -25,18 +25,28 @@ impl Kafka {
     /// Starts a broker with the given `zookeeper.connect` (chroot included) and session timeout. It is not
     /// waited for: see [`Kafka::await_log`].
     pub fn start(zookeeper_connect: &str, session_timeout: Duration) -> Result<Kafka> {
+        Kafka::start_one_of(1, 1, zookeeper_connect, session_timeout)
+    }
+
+    /// The same for one of several brokers, which replicate what they keep for themselves so often.
+    pub fn start_one_of(
+        id: u32,
+        replicas: u32,
+        zookeeper_connect: &str,
+        session_timeout: Duration,
+    ) -> Result<Kafka> {
         let class_path = JavaProject::new("kafka").class_path()?;
         let home = TempDir::with_prefix("rookery-kafka-")?;
         let port = free_port();
         let settings = [
-            ("broker.id", "1".to_owned()),
+            ("broker.id", id.to_string()),
             ("listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
             ("log.dirs", home.path().join("logs").display().to_string()),
             ("zookeeper.connect", zookeeper_connect.to_owned()),
             ("zookeeper.session.timeout.ms", session_timeout.as_millis().to_string()),
-            ("offsets.topic.replication.factor", "1".to_owned()),
+            ("offsets.topic.replication.factor", replicas.to_string()),
             ("offsets.topic.num.partitions", "4".to_owned()),
-            ("transaction.state.log.replication.factor", "1".to_owned()),
+            ("transaction.state.log.replication.factor", replicas.to_string()),
             ("transaction.state.log.min.isr", "1".to_owned()),
             ("group.initial.rebalance.delay.ms", "0".to_owned()),
             ("controlled.shutdown.enable", "false".to_owned()),

@@ -1,18 +1,23 @@
-//! Real servers as child processes: ours, Apache ZooKeeper, and an Apache Kafka broker.
+//! Real servers as child processes: ours, Apache ZooKeeper, ensembles of either, and Apache Kafka brokers.
 //!
 //! Every child listens on loopback only, works in a directory of its own, and is ended through its own handle
 //! when the handle is dropped, so that a failing test leaves nothing behind.
 
 mod child;
+mod ensemble;
+pub mod faults;
 mod java;
 mod kafka;
 mod ports;
+mod proxy;
 mod server;
 mod tools;
 
 pub use child::{Freeze, Usage};
+pub use ensemble::{Ensemble, Role};
 pub use java::{JavaProject, java_command};
 pub use kafka::Kafka;
 pub use ports::free_port;
+pub use proxy::{Conditions, Flow, Link, Links};
 pub use server::{Kind, Options, Server};
 pub use tools::{Missing, Need, command_output, scratch, skip_or_fail, workspace};

@@ -61,6 +61,12 @@ pub struct Options {
     pub sasl_users: Vec<(String, String)>,
     /// Whether the admin HTTP port is open.
     pub admin: bool,
+    /// The loopback address for clients and the admin port; 127.0.0.1 if none is given.
+    pub host: Option<Ipv4Addr>,
+    /// The number of a member of an ensemble, for the file `myid`. The `server.N` lines are keys like others.
+    pub id: Option<u8>,
+    /// The binary to run instead of the one that belongs to the sources; ignored by Apache ZooKeeper.
+    pub binary: Option<PathBuf>,
 }
 
 impl Options {
@@ -81,6 +87,13 @@ impl Options {
     #[must_use]
     pub fn key(mut self, key: &str, value: impl ToString) -> Options {
         self.keys.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// Opens the admin HTTP port.
+    #[must_use]
+    pub fn admin(mut self) -> Options {
+        self.admin = true;
         self
     }
 
@@ -167,11 +180,25 @@ impl Server {
             Kind::Coordinator => self.coordinator_command()?,
             Kind::Zookeeper => self.zookeeper_command()?,
         };
+        if let Some(id) = self.options.id {
+            std::fs::create_dir_all(self.data_dir())?;
+            std::fs::write(self.data_dir().join("myid"), format!("{id}\n"))?;
+        }
         self.process = Some(Process::start(&mut command, &self.log_path())?);
         Ok(())
     }
 
-    fn data_dir(&self) -> PathBuf {
+    /// Sets what the next start uses; directory and ports stay.
+    pub fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
+    fn host(&self) -> Ipv4Addr {
+        self.options.host.unwrap_or(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Where log, snapshots and `myid` lie.
+    pub fn data_dir(&self) -> PathBuf {
         self.home.join("data")
     }
 
@@ -200,12 +227,16 @@ impl Server {
     }
 
     fn coordinator_command(&self) -> Result<Command> {
-        let mut command = Command::new(coordinator_binary()?);
+        let mut command = Command::new(match &self.options.binary {
+            Some(binary) => binary.clone(),
+            None => coordinator_binary()?,
+        });
         command.current_dir(&self.home);
         command.arg("--dataDir").arg(self.data_dir());
-        command.args(["--clientPortAddress", "127.0.0.1", "--clientPort", &self.client_port.to_string()]);
+        command.args(["--clientPortAddress", &self.host().to_string()]);
+        command.args(["--clientPort", &self.client_port.to_string()]);
         if self.options.admin {
-            command.args(["--admin.serverAddress", "127.0.0.1"]);
+            command.args(["--admin.serverAddress", &self.host().to_string()]);
             command.args(["--admin.serverPort", &self.admin_port.to_string()]);
         } else {
             command.args(["--admin.enableServer", "false"]);
@@ -222,13 +253,15 @@ impl Server {
     fn zookeeper_command(&self) -> Result<Command> {
         let class_path = JavaProject::new("server").class_path()?;
         let mut text = format!(
-            "dataDir={}\nclientPortAddress=127.0.0.1\nclientPort={}\nadmin.enableServer={}\n",
+            "dataDir={}\nclientPortAddress={}\nclientPort={}\nadmin.enableServer={}\n",
             self.data_dir().display(),
+            self.host(),
             self.client_port,
             self.options.admin
         );
         if self.options.admin {
-            text.push_str(&format!("admin.serverAddress=127.0.0.1\nadmin.serverPort={}\n", self.admin_port));
+            let (host, port) = (self.host(), self.admin_port);
+            text.push_str(&format!("admin.serverAddress={host}\nadmin.serverPort={port}\n"));
         }
         let login = self.login_file()?;
         if login.is_some() {
@@ -291,7 +324,7 @@ impl Server {
 
     /// The address for plain clients.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.client_port))
+        SocketAddr::from((self.host(), self.client_port))
     }
 
     /// `host:port` for plain clients, as connect strings have it.
@@ -301,13 +334,18 @@ impl Server {
 
     /// The admin HTTP address; only with [`Options::admin`].
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.options.admin.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port)))
+        self.options.admin.then(|| SocketAddr::from((self.host(), self.admin_port)))
     }
 
     /// Sends a four-letter word and returns the answer.
     pub fn four_letter(&self, word: &str) -> Result<String> {
-        let mut socket = TcpStream::connect_timeout(&self.address(), Duration::from_secs(5))?;
-        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        self.four_letter_within(word, Duration::from_secs(10))
+    }
+
+    /// The same with less patience.
+    pub fn four_letter_within(&self, word: &str, patience: Duration) -> Result<String> {
+        let mut socket = TcpStream::connect_timeout(&self.address(), patience)?;
+        socket.set_read_timeout(Some(patience))?;
         socket.write_all(word.as_bytes())?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
@@ -342,6 +380,11 @@ impl Server {
     /// Holds the process (SIGSTOP) until the guard is dropped.
     pub fn freeze(&self) -> Result<Freeze> {
         self.process.as_ref().context("the server does not run")?.freeze()
+    }
+
+    /// The id of the running process.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
     }
 
     /// CPU time and memory so far.

@@ -27,7 +27,8 @@ use coordinator::tree::snapshot::Loader;
 use coordinator::tree::watches::ConnectionId;
 use coordinator::tree::znode::Ownership;
 
-use super::disk::{Random, SimDisk};
+use super::disk::SimDisk;
+use super::random::Random;
 use super::workload;
 use crate::check::service::{Asked, Consequence, Oracle, Violation, show, violation};
 
@@ -116,6 +117,9 @@ impl Configuration {
                 ensemble_names: None,
             },
             reconfig_enabled: false,
+            read_only_mode: false,
+            leader_serves: true,
+            members_text: None,
         }
     }
 }

@@ -535,7 +535,8 @@ public class ClassicSuite extends Checks {
         private volatile boolean down;
 
         Relay(String host) throws IOException {
-            this.host = host;
+            // Whoever cuts connections leads to one member only.
+            this.host = host.split(",")[0];
             listener = new java.net.ServerSocket(0, 50, java.net.InetAddress.getByName("127.0.0.1"));
             start(() -> {
                 while (true) {
@@ -544,8 +545,8 @@ public class ClassicSuite extends Checks {
                         near.close();
                         continue;
                     }
-                    int colon = host.lastIndexOf(':');
-                    Socket far = new Socket(host.substring(0, colon), Integer.parseInt(host.substring(colon + 1)));
+                    int colon = this.host.lastIndexOf(':');
+                    Socket far = new Socket(this.host.substring(0, colon), Integer.parseInt(this.host.substring(colon + 1)));
                     sockets.add(near);
                     sockets.add(far);
                     start(() -> pump(near, far));

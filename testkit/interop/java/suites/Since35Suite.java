@@ -110,6 +110,10 @@ public class Since35Suite extends ClassicSuite {
     }
 
     public void checkReconfigIsDisabledOnAStandaloneServer() throws Exception {
+        if (host.contains(",")) {
+            // An ensemble, which may well be changed.
+            return;
+        }
         ZooKeeperAdmin admin = later(new ZooKeeperAdmin(host, 15_000, event -> {}));
         fails(Code.RECONFIGDISABLED, () -> admin.reconfigure("server.2=127.0.0.1:1:2;3", null, null, -1, new Stat()));
     }

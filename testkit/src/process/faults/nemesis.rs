@@ -1,0 +1,315 @@
+//! What is done to the ensemble.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+
+use super::field::Field;
+use super::pulse::Pulse;
+use crate::process::ensemble::Ensemble;
+use crate::process::proxy::{Conditions, Flow, Links};
+use crate::process::server::Kind;
+use crate::sim::random::Random;
+
+/// The ensemble and what a fault needs to be told in time.
+#[derive(Debug)]
+pub(super) struct Arena {
+    pub(super) ensemble: Ensemble,
+    pub(super) field: Arc<Field>,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) random: Random,
+}
+
+/// One kind of fault: its name, and what does it and ends it. Members that are down and links that do harm afterwards
+/// are put right by [`Arena::recover`].
+pub(super) struct Fault {
+    pub(super) name: &'static str,
+    run: fn(&mut Arena) -> Result<()>,
+}
+
+/// No fault at all, one hopes: each member is replaced by one of this tree's binary.
+pub(super) const UPGRADE: &Fault = &Fault { name: "rolling upgrade", run: |arena| arena.rolling_upgrade() };
+
+/// Every fault, in the order of the report.
+pub(super) const FAULTS: &[Fault] = &[
+    Fault { name: "nothing", run: |arena| arena.wait(2.0) },
+    Fault { name: "leader killed", run: |arena| arena.killed(Who::Leader) },
+    Fault { name: "follower killed", run: |arena| arena.killed(Who::Follower) },
+    Fault { name: "all killed", run: Arena::all_killed },
+    Fault { name: "leader stopped", run: |arena| arena.stopped(Who::Leader) },
+    Fault { name: "follower stopped", run: |arena| arena.stopped(Who::Follower) },
+    Fault { name: "rolling restart", run: Arena::rolling_restart },
+    Fault { name: "leader frozen", run: |arena| arena.frozen(Who::Leader) },
+    Fault { name: "follower frozen", run: |arena| arena.frozen(Who::Follower) },
+    Fault { name: "leader stutters", run: Arena::stutters },
+    Fault { name: "leader cut off", run: |arena| arena.cut_off(Who::Leader) },
+    Fault { name: "follower cut off", run: |arena| arena.cut_off(Who::Follower) },
+    Fault { name: "leader mute", run: |arena| arena.one_way(|leader, other| (leader, other)) },
+    Fault { name: "leader deaf", run: |arena| arena.one_way(|leader, other| (other, leader)) },
+    Fault { name: "leader cut off from one follower", run: Arena::bridge },
+    Fault { name: "everybody cut off from everybody", run: Arena::shattered },
+    Fault { name: "link of a follower flaps", run: Arena::flapping },
+    Fault { name: "all links between members reset", run: Arena::peers_reset },
+    Fault { name: "links between members half closed", run: Arena::half_closed },
+    Fault { name: "links between members slow", run: Arena::slow },
+    Fault { name: "links between members byte by byte", run: Arena::sliced },
+    Fault { name: "bits turned between members", run: Arena::corrupted },
+    Fault { name: "clients' connections reset", run: Arena::clients_reset },
+    Fault { name: "clients cut off from the leader", run: Arena::clients_cut },
+    Fault { name: "follower's disk wiped", run: |arena| arena.wiped(Who::Follower) },
+    Fault { name: "leader's disk wiped", run: |arena| arena.wiped(Who::Leader) },
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    Leader,
+    Follower,
+}
+
+/// Writes may take so long to come back before that is a broken promise (C15). The control is given more: a leader
+/// that it cannot reach costs it many ticks.
+const WRITES_PATIENCE: Duration = Duration::from_secs(45);
+const WRITES_PATIENCE_CONTROL: Duration = Duration::from_secs(150);
+
+impl Fault {
+    /// Lets it happen and puts everything right again. The time without acknowledged writes counts from the beginning
+    /// to the end of both.
+    pub(super) fn strike(&self, arena: &mut Arena) -> Result<Duration> {
+        let from_us = arena.field.now_us();
+        (self.run)(arena)?;
+        arena.recover()?;
+        Ok(arena.pulse.longest_gap(from_us, arena.field.now_us()))
+    }
+}
+
+impl Arena {
+    /// Heals all links, starts all members, and waits until everybody serves and writes are answered.
+    fn recover(&mut self) -> Result<()> {
+        self.links()?.heal();
+        for index in 0..self.ensemble.size() {
+            let member = self.ensemble.member_mut(index);
+            if !member.is_running() {
+                // One that ended by itself leaves a handle behind that only a kill takes away.
+                let _ = member.kill();
+                member.launch()?;
+            }
+        }
+        self.ensemble.await_whole(Duration::from_secs(60))?;
+        self.writes_flow()
+    }
+
+    fn links(&self) -> Result<&Links> {
+        self.ensemble.links().ok_or_else(|| anyhow::anyhow!("the ensemble has no proxies"))
+    }
+
+    fn wait(&self, seconds: f64) -> Result<()> {
+        std::thread::sleep(Duration::from_secs_f64(seconds));
+        Ok(())
+    }
+
+    /// Waits until writes are answered again, steadily.
+    fn writes_flow(&self) -> Result<()> {
+        let patience = match self.ensemble.kind() {
+            Kind::Coordinator => WRITES_PATIENCE,
+            Kind::Zookeeper => WRITES_PATIENCE_CONTROL,
+        };
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            let from_us = self.field.now_us();
+            self.wait(0.3)?;
+            if self.pulse.count_since(from_us) >= 5 {
+                return Ok(());
+            }
+        }
+        bail!("no writes for {patience:?}\n{}", self.ensemble.log_tails())
+    }
+
+    /// Lets the fault last until the others have gone on without whom it struck, and a second longer.
+    fn until_others_go_on(&self) -> Result<()> {
+        self.wait(1.0)?;
+        self.writes_flow()?;
+        self.wait(1.0)
+    }
+
+    fn choose(&mut self, who: Who) -> Result<usize> {
+        let leader = self.ensemble.await_leader(Duration::from_secs(30))?;
+        Ok(match who {
+            Who::Leader => leader,
+            Who::Follower => {
+                let step = 1 + self.random.below(self.ensemble.size() as u64 - 1) as usize;
+                (leader + step) % self.ensemble.size()
+            }
+        })
+    }
+
+    fn others(&self, than: usize) -> Vec<usize> {
+        (0..self.ensemble.size()).filter(|other| *other != than).collect()
+    }
+
+    fn killed(&mut self, who: Who) -> Result<()> {
+        let index = self.choose(who)?;
+        self.ensemble.member_mut(index).kill()?;
+        if matches!(who, Who::Leader) {
+            let leader = self.ensemble.await_leader(Duration::from_secs(30))?;
+            ensure!(leader != index, "member {} is dead and leads", index + 1);
+        }
+        self.until_others_go_on()
+    }
+
+    fn all_killed(&mut self) -> Result<()> {
+        (0..self.ensemble.size()).try_for_each(|index| self.ensemble.member_mut(index).kill())
+    }
+
+    fn stopped(&mut self, who: Who) -> Result<()> {
+        let index = self.choose(who)?;
+        self.ensemble.member_mut(index).stop()?;
+        self.until_others_go_on()
+    }
+
+    fn rolling_restart(&mut self) -> Result<()> {
+        for index in 0..self.ensemble.size() {
+            self.ensemble.member_mut(index).stop()?;
+            self.ensemble.member_mut(index).launch()?;
+            self.ensemble.await_whole(Duration::from_secs(60))?;
+        }
+        Ok(())
+    }
+
+    /// Replaces member after member; the leader is killed while old and new ones work together.
+    fn rolling_upgrade(&mut self) -> Result<()> {
+        for index in 0..self.ensemble.size() {
+            let member = self.ensemble.member_mut(index);
+            member.stop()?;
+            member.options_mut().binary = None;
+            member.launch()?;
+            self.ensemble.await_whole(Duration::from_secs(60))?;
+            self.writes_flow()?;
+            self.killed(Who::Leader)?;
+            self.recover()?;
+        }
+        Ok(())
+    }
+
+    fn frozen(&mut self, who: Who) -> Result<()> {
+        let index = self.choose(who)?;
+        let _freeze = self.ensemble.member(index).freeze()?;
+        self.until_others_go_on()
+    }
+
+    fn stutters(&mut self) -> Result<()> {
+        let index = self.choose(Who::Leader)?;
+        for _ in 0..6 {
+            let freeze = self.ensemble.member(index).freeze()?;
+            self.wait(0.3)?;
+            drop(freeze);
+            self.wait(0.3)?;
+        }
+        Ok(())
+    }
+
+    fn cut_off(&mut self, who: Who) -> Result<()> {
+        let index = self.choose(who)?;
+        for other in self.others(index) {
+            self.links()?.cut(index, other);
+        }
+        self.until_others_go_on()
+    }
+
+    fn one_way(&mut self, blocked: fn(usize, usize) -> (usize, usize)) -> Result<()> {
+        let leader = self.choose(Who::Leader)?;
+        for other in self.others(leader) {
+            let (from, to) = blocked(leader, other);
+            self.links()?.block(from, to);
+        }
+        self.until_others_go_on()
+    }
+
+    fn bridge(&mut self) -> Result<()> {
+        let leader = self.choose(Who::Leader)?;
+        let other = self.choose(Who::Follower)?;
+        self.links()?.cut(leader, other);
+        self.until_others_go_on()
+    }
+
+    fn shattered(&mut self) -> Result<()> {
+        for one in 0..self.ensemble.size() {
+            for other in 0..one {
+                self.links()?.cut(one, other);
+            }
+        }
+        self.wait(4.0)
+    }
+
+    fn flapping(&mut self) -> Result<()> {
+        let follower = self.choose(Who::Follower)?;
+        for _ in 0..5 {
+            for other in self.others(follower) {
+                self.links()?.cut(follower, other);
+            }
+            self.wait(0.4)?;
+            self.links()?.heal();
+            self.wait(0.4)?;
+        }
+        Ok(())
+    }
+
+    fn peers_reset(&mut self) -> Result<()> {
+        self.links()?.peers().for_each(|link| link.reset());
+        self.until_others_go_on()
+    }
+
+    fn half_closed(&mut self) -> Result<()> {
+        let flow = if self.random.coin() { Flow::Forth } else { Flow::Back };
+        self.links()?.peers().for_each(|link| link.half_close(flow));
+        self.until_others_go_on()
+    }
+
+    fn everywhere(&mut self, change: impl Fn(&mut Conditions)) -> Result<()> {
+        for link in self.links()?.peers() {
+            link.set(Flow::Forth, &change);
+            link.set(Flow::Back, &change);
+        }
+        Ok(())
+    }
+
+    fn slow(&mut self) -> Result<()> {
+        self.everywhere(|conditions| {
+            conditions.delay = Duration::from_millis(40);
+            conditions.jitter = Duration::from_millis(40);
+        })?;
+        self.wait(4.0)
+    }
+
+    fn sliced(&mut self) -> Result<()> {
+        self.everywhere(|conditions| conditions.slice_bytes = 1)?;
+        self.wait(3.0)
+    }
+
+    fn corrupted(&mut self) -> Result<()> {
+        self.everywhere(|conditions| conditions.corrupt_one_in = 50)?;
+        self.wait(3.0)
+    }
+
+    fn clients_reset(&mut self) -> Result<()> {
+        for member in 0..self.ensemble.size() {
+            self.links()?.client(member).reset();
+        }
+        self.wait(1.0)
+    }
+
+    fn clients_cut(&mut self) -> Result<()> {
+        let leader = self.choose(Who::Leader)?;
+        for flow in [Flow::Forth, Flow::Back] {
+            self.links()?.client(leader).set(flow, |conditions| conditions.blocked = true);
+        }
+        self.until_others_go_on()
+    }
+
+    fn wiped(&mut self, who: Who) -> Result<()> {
+        let index = self.choose(who)?;
+        self.ensemble.member_mut(index).kill()?;
+        self.until_others_go_on()?;
+        self.ensemble.wipe(index)
+    }
+}
