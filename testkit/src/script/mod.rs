@@ -5,7 +5,7 @@
 //! ```text
 //! members 1 2 3                    who there is; before everything else. So are:
 //!   observers 4 · weight 1 is 0 · begin at epoch 2 entry 5 · window 4 entries · flight 100 bytes
-//!   epochs end at 9 · snapshots of 6 pieces
+//!   epochs end at 9 · snapshots of 6 pieces · and 2 more processes (members later, perhaps)
 //! each N from 0 to 30              the whole story is told once for each number, which takes the place of `N`
 //!
 //! start 1 2 3 · start all          processes start
@@ -18,6 +18,7 @@
 //! spoil N pieces · spoil memory of 2
 //! ask 2 [N times]                  clients of a member ask for something
 //! ask whether 3 leads · hand over 3
+//! change members to 1 2 [observers 3]
 //! wait 500 ms
 //! until THAT                       time passes; it must become true within 30 s
 //! expect THAT                      it must be true now
@@ -128,6 +129,7 @@ fn set(configuration: &mut Configuration, scene: Scene) {
         Scene::Window(entries) => configuration.window_entries = entries,
         Scene::Flight(bytes) => configuration.flight_bytes = bytes,
         Scene::EpochsEndAt(counter) => configuration.counter_max = counter,
+        Scene::Spares(spares) => configuration.spares = spares,
         Scene::Pieces(pieces) => configuration.pieces = pieces,
     }
 }
@@ -161,6 +163,7 @@ fn play(stage: &mut Stage, text: &str) -> Result<(), Violation> {
         Sentence::SpoilMemory(id) => stage.spoil_memory(id),
         Sentence::Ask { id, times } => stage.ask(id, times),
         Sentence::AskWhetherItLeads(id) => stage.ask_whether_it_leads(id),
+        Sentence::Change { voters, observers } => stage.change(voters, observers),
         Sentence::HandOver(id) => stage.hand_over(id),
         Sentence::Wait(us) => stage.run_until(us, |_| false).map(drop),
         Sentence::Until(that) => match stage.run_until(PATIENCE_US, |stage| is_true(stage, &that))? {

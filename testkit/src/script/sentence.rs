@@ -15,6 +15,7 @@ pub(super) enum Scene {
     Flight(usize),
     EpochsEndAt(u32),
     Pieces(u64),
+    Spares(u64),
 }
 
 /// What happens.
@@ -60,6 +61,10 @@ pub(super) enum Sentence {
     },
     AskWhetherItLeads(MemberId),
     HandOver(MemberId),
+    Change {
+        voters: Vec<MemberId>,
+        observers: Vec<MemberId>,
+    },
     Wait(u64),
     Until(That),
     Expect(That),
@@ -108,6 +113,7 @@ pub(super) fn parse_scene(line: &str) -> Option<Scene> {
         ["window", entries, "entries"] => Scene::Window(number(entries)?),
         ["flight", bytes, "bytes"] => Scene::Flight(number(bytes)?),
         ["epochs", "end", "at", counter] => Scene::EpochsEndAt(number(counter)?),
+        ["and", spares, "more", "processes"] => Scene::Spares(number(spares)?),
         ["snapshots", "of", pieces, "pieces"] => Scene::Pieces(number(pieces)?),
         _ => return None,
     })
@@ -143,6 +149,11 @@ pub(super) fn parse_sentence(line: &str) -> Option<Sentence> {
         ["ask", "whether", id, "leads"] => Sentence::AskWhetherItLeads(member(id)?),
         ["ask", id] => Sentence::Ask { id: member(id)?, times: 1 },
         ["ask", id, times, "times"] => Sentence::Ask { id: member(id)?, times: number(times)? },
+        ["change", "members", "to", ref ids @ ..] => {
+            let mut sets = ids.split(|word| *word == "observers");
+            let voters = members(sets.next()?)?;
+            Sentence::Change { voters, observers: members(sets.next().unwrap_or_default())? }
+        }
         ["hand", "over", id] => Sentence::HandOver(member(id)?),
         ["wait", ms, "ms"] => Sentence::Wait(number::<u64>(ms)? * 1000),
         ["wait", us, "us"] => Sentence::Wait(number(us)?),

@@ -120,7 +120,13 @@ impl World {
         self.propose_change(at, local_us, next)
     }
 
-    fn propose_change(&mut self, at: At, local_us: u64, next: Membership) -> Result<(), Violation> {
+    /// A leader proposes other members, whatever comes of it.
+    pub(super) fn propose_change(
+        &mut self,
+        at: At,
+        local_us: u64,
+        next: Membership,
+    ) -> Result<(), Violation> {
         let member = &mut self.members[at];
         // No client waits for it.
         let (origin, serial) = (member.id, 0);

@@ -187,6 +187,18 @@ impl Stage {
         Ok(())
     }
 
+    /// The leader proposes other members.
+    pub fn change(&mut self, voters: Vec<MemberId>, observers: Vec<MemberId>) -> Result<(), Violation> {
+        let leads = |standing| matches!(standing, Some(Standing::Leading { .. }));
+        let leader = self.members().find(|id| leads(self.standing(*id)));
+        let Some(leader) = leader else { return violation("story", "nobody leads") };
+        let at = self.at(leader)?;
+        let mut next = Membership::of_voters(voters);
+        next.observers = observers.into_iter().collect();
+        let local_us = self.world.members[at].local_us(self.now_us());
+        self.world.propose_change(at, local_us, next)
+    }
+
     pub fn hand_over(&mut self, id: MemberId) -> Result<(), Violation> {
         let at = self.at(id)?;
         self.world.give(at, coordinator::zab::Input::HandOver);
