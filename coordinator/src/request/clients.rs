@@ -1,6 +1,6 @@
 //! The connections, and what they are to be sent.
 
-use client::wire::codec::write_frame;
+use client::wire::codec::{Writer, write_frame};
 use client::wire::zk::{ErrorCode, ReplyHeader};
 use hashbrown::HashMap;
 
