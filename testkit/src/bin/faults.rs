@@ -61,13 +61,14 @@ fn main() -> Result<ExitCode> {
     }
     let ours = (!flags.only_against).then_some(Kind::Coordinator);
     let seed = flags.seed.unwrap_or_else(fresh_seed);
+    let time = Duration::from_secs_f64(flags.minutes * 60.0);
     let mut outcomes = Vec::new();
     for kind in ours.into_iter().chain(flags.against) {
         println!("--- {kind}, seed {seed:#x}");
         outcomes.push(faults::run(&Settings {
             kind,
             seed,
-            time: Duration::from_secs_f64(flags.minutes * 60.0),
+            time: if flags.previous.is_some() { Duration::ZERO } else { time },
             every_kind: flags.every_kind || flags.previous.is_some(),
             faults: flags.faults.clone(),
             members: flags.members,

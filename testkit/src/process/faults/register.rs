@@ -231,10 +231,10 @@ fn one_register(key: usize, steps: &[&Step], wrong: &mut Vec<String>) {
                     wrong.push(format!("C8-sync {at}: after a sync, {missed:#x} is missing"));
                 }
             }
-            (Asked::Write { expected: Some(expected), .. }, Told::Written { zxid, version }) => {
-                if version != expected + 1 {
-                    wrong.push(format!("C7 register {key}: {zxid:#x} replaced version {}", version - 1));
-                }
+            (Asked::Write { expected: Some(expected), .. }, Told::Written { zxid, version })
+                if version != expected + 1 =>
+            {
+                wrong.push(format!("C7 register {key}: {zxid:#x} replaced version {}", version - 1));
             }
             (Asked::Write { expected: Some(expected), .. }, Told::Mismatch { zxid }) => {
                 let (from, to) = (by_version.get(&expected), by_version.get(&(expected + 1)));
