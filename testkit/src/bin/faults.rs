@@ -36,6 +36,9 @@ struct Flags {
     /// A binary of an earlier version: the run is a rolling upgrade from it, with a leader killed at every step.
     #[arg(long, conflicts_with = "against")]
     previous: Option<PathBuf>,
+    /// Give each member a disk of its own that can stall and be full; needs root.
+    #[arg(long)]
+    disks: bool,
     /// Print the names of all faults.
     #[arg(long)]
     list: bool,
@@ -73,6 +76,7 @@ fn main() -> Result<ExitCode> {
             faults: flags.faults.clone(),
             members: flags.members,
             previous: flags.previous.clone(),
+            disks: flags.disks,
         })?);
     }
     for outcome in &outcomes {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::field::Field;
 use super::pulse::Pulse;
+use crate::process::disks::Disks;
 use crate::process::ensemble::Ensemble;
 use crate::process::proxy::{Conditions, Flow, Links};
 use crate::process::server::Kind;
@@ -19,6 +20,8 @@ pub(super) struct Arena {
     pub(super) field: Arc<Field>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) random: Random,
+    /// Every member's own disk, if they have any.
+    pub(super) disks: Option<Arc<Disks>>,
 }
 
 /// One kind of fault: its name, and what does it and ends it. Members that are down and links that do harm afterwards
@@ -59,6 +62,16 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault { name: "clients cut off from the leader", run: Arena::clients_cut },
     Fault { name: "follower's disk wiped", run: |arena| arena.wiped(Who::Follower) },
     Fault { name: "leader's disk wiped", run: |arena| arena.wiped(Who::Leader) },
+];
+
+/// Faults of disks, for ensembles that have their own.
+pub(super) const DISK_FAULTS: &[Fault] = &[
+    Fault { name: "leader's disk stalls for 1 s", run: |arena| arena.stalled(Who::Leader, 1.0) },
+    Fault { name: "leader's disk stalls for 5 s", run: |arena| arena.stalled(Who::Leader, 5.0) },
+    Fault { name: "follower's disk stalls for 5 s", run: |arena| arena.stalled(Who::Follower, 5.0) },
+    Fault { name: "all disks stall for 1 s", run: |arena| arena.all_stalled() },
+    Fault { name: "leader's disk full", run: |arena| arena.filled(Who::Leader) },
+    Fault { name: "follower's disk full", run: |arena| arena.filled(Who::Follower) },
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -306,6 +319,29 @@ impl Arena {
             self.links()?.client(leader).set(flow, |conditions| conditions.blocked = true);
         }
         self.until_others_go_on()
+    }
+
+    fn disks(&self) -> Result<Arc<Disks>> {
+        self.disks.clone().context("the members have no disks of their own")
+    }
+
+    fn stalled(&mut self, who: Who, seconds: f64) -> Result<()> {
+        let index = self.choose(who)?;
+        let _stall = self.disks()?.stall(index)?;
+        self.wait(seconds)
+    }
+
+    fn all_stalled(&mut self) -> Result<()> {
+        let disks = self.disks()?;
+        let stalls: Result<Vec<_>> = (0..self.ensemble.size()).map(|index| disks.stall(index)).collect();
+        self.wait(1.0)?;
+        stalls.map(drop)
+    }
+
+    fn filled(&mut self, who: Who) -> Result<()> {
+        let index = self.choose(who)?;
+        let _filler = self.disks()?.fill(index)?;
+        self.wait(5.0)
     }
 
     fn wiped(&mut self, who: Who) -> Result<()> {
