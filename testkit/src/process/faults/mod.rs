@@ -140,7 +140,8 @@ pub fn run(settings: &Settings) -> Result<Outcome> {
     // Before the ensemble, so that it is dropped behind it.
     let disks = if settings.disks { Some(Arc::new(Disks::mount(settings.members)?)) } else { None };
     if let Some(disks) = &disks {
-        options.directory = Some(disks.home().to_path_buf());
+        // A log that has its space already does not notice that there is none.
+        options = options.key("preAllocSize", 64).directory(disks.home());
     }
     let mut ensemble = Ensemble::prepare(settings.kind, settings.members, 0, options, Some(settings.seed))?;
     ensemble.start()?;
