@@ -83,7 +83,7 @@ enum Who {
 /// Writes may take so long to come back before that is a broken promise (C15). The control is given more: a leader
 /// that it cannot reach costs it many ticks.
 const WRITES_PATIENCE: Duration = Duration::from_secs(45);
-const WRITES_PATIENCE_CONTROL: Duration = Duration::from_secs(150);
+const WRITES_PATIENCE_CONTROL: Duration = Duration::from_secs(90);
 
 impl Fault {
     /// Lets it happen and puts everything right again. The time without acknowledged writes counts from the beginning
@@ -114,6 +114,12 @@ impl Arena {
         self.writes_flow()
     }
 
+    /// Kills and starts everybody, as an operator would who has run out of ideas.
+    pub(super) fn start_over(&mut self) -> Result<()> {
+        self.all_killed()?;
+        self.recover()
+    }
+
     fn links(&self) -> Result<&Links> {
         self.ensemble.links().ok_or_else(|| anyhow::anyhow!("the ensemble has no proxies"))
     }
@@ -137,7 +143,7 @@ impl Arena {
                 return Ok(());
             }
         }
-        bail!("no writes for {patience:?}\n{}", self.ensemble.log_tails())
+        bail!("no writes for {patience:?}")
     }
 
     /// Lets the fault last until the others have gone on without whom it struck, and a second longer.
@@ -173,7 +179,13 @@ impl Arena {
     }
 
     fn all_killed(&mut self) -> Result<()> {
-        (0..self.ensemble.size()).try_for_each(|index| self.ensemble.member_mut(index).kill())
+        for index in 0..self.ensemble.size() {
+            let member = self.ensemble.member_mut(index);
+            if member.is_running() {
+                member.kill()?;
+            }
+        }
+        Ok(())
     }
 
     fn stopped(&mut self, who: Who) -> Result<()> {
