@@ -36,6 +36,9 @@ struct Flags {
     /// A binary of an earlier version: the run is a rolling upgrade from it, with a leader killed at every step.
     #[arg(long, conflicts_with = "against")]
     previous: Option<PathBuf>,
+    /// Give each member a disk of its own that can stall and be full; needs root.
+    #[arg(long)]
+    disks: bool,
     /// Print the names of all faults.
     #[arg(long)]
     list: bool,
@@ -61,17 +64,19 @@ fn main() -> Result<ExitCode> {
     }
     let ours = (!flags.only_against).then_some(Kind::Coordinator);
     let seed = flags.seed.unwrap_or_else(fresh_seed);
+    let time = Duration::from_secs_f64(flags.minutes * 60.0);
     let mut outcomes = Vec::new();
     for kind in ours.into_iter().chain(flags.against) {
         println!("--- {kind}, seed {seed:#x}");
         outcomes.push(faults::run(&Settings {
             kind,
             seed,
-            time: Duration::from_secs_f64(flags.minutes * 60.0),
+            time: if flags.previous.is_some() { Duration::ZERO } else { time },
             every_kind: flags.every_kind || flags.previous.is_some(),
             faults: flags.faults.clone(),
             members: flags.members,
             previous: flags.previous.clone(),
+            disks: flags.disks,
         })?);
     }
     for outcome in &outcomes {

@@ -4,6 +4,7 @@
 //! when the handle is dropped, so that a failing test leaves nothing behind.
 
 mod child;
+mod disks;
 mod ensemble;
 pub mod faults;
 mod java;

@@ -14,7 +14,7 @@ pub(super) const CLIENTS: usize = 3;
 const PARENT: &str = "/lock";
 /// Short, so that sleepers lose it.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
-const SLEEP: Duration = Duration::from_secs(6);
+const SLEEP: Duration = Duration::from_secs(9);
 
 /// What the lock protects.
 #[derive(Debug, Default)]

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::field::Field;
 use super::pulse::Pulse;
+use crate::process::disks::Disks;
 use crate::process::ensemble::Ensemble;
 use crate::process::proxy::{Conditions, Flow, Links};
 use crate::process::server::Kind;
@@ -19,6 +20,8 @@ pub(super) struct Arena {
     pub(super) field: Arc<Field>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) random: Random,
+    /// Every member's own disk, if they have any.
+    pub(super) disks: Option<Arc<Disks>>,
 }
 
 /// One kind of fault: its name, and what does it and ends it. Members that are down and links that do harm afterwards
@@ -61,6 +64,16 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault { name: "leader's disk wiped", run: |arena| arena.wiped(Who::Leader) },
 ];
 
+/// Faults of disks, for ensembles that have their own.
+pub(super) const DISK_FAULTS: &[Fault] = &[
+    Fault { name: "leader's disk stalls for 1 s", run: |arena| arena.stalled(Who::Leader, 1.0) },
+    Fault { name: "leader's disk stalls for 5 s", run: |arena| arena.stalled(Who::Leader, 5.0) },
+    Fault { name: "follower's disk stalls for 5 s", run: |arena| arena.stalled(Who::Follower, 5.0) },
+    Fault { name: "all disks stall for 1 s", run: |arena| arena.all_stalled() },
+    Fault { name: "leader's disk full", run: |arena| arena.filled(Who::Leader) },
+    Fault { name: "follower's disk full", run: |arena| arena.filled(Who::Follower) },
+];
+
 #[derive(Debug, Clone, Copy)]
 enum Who {
     Leader,
@@ -70,7 +83,7 @@ enum Who {
 /// Writes may take so long to come back before that is a broken promise (C15). The control is given more: a leader
 /// that it cannot reach costs it many ticks.
 const WRITES_PATIENCE: Duration = Duration::from_secs(45);
-const WRITES_PATIENCE_CONTROL: Duration = Duration::from_secs(150);
+const WRITES_PATIENCE_CONTROL: Duration = Duration::from_secs(90);
 
 impl Fault {
     /// Lets it happen and puts everything right again. The time without acknowledged writes counts from the beginning
@@ -101,6 +114,12 @@ impl Arena {
         self.writes_flow()
     }
 
+    /// Kills and starts everybody, as an operator would who has run out of ideas.
+    pub(super) fn start_over(&mut self) -> Result<()> {
+        self.all_killed()?;
+        self.recover()
+    }
+
     fn links(&self) -> Result<&Links> {
         self.ensemble.links().ok_or_else(|| anyhow::anyhow!("the ensemble has no proxies"))
     }
@@ -124,7 +143,7 @@ impl Arena {
                 return Ok(());
             }
         }
-        bail!("no writes for {patience:?}\n{}", self.ensemble.log_tails())
+        bail!("no writes for {patience:?}")
     }
 
     /// Lets the fault last until the others have gone on without whom it struck, and a second longer.
@@ -160,7 +179,13 @@ impl Arena {
     }
 
     fn all_killed(&mut self) -> Result<()> {
-        (0..self.ensemble.size()).try_for_each(|index| self.ensemble.member_mut(index).kill())
+        for index in 0..self.ensemble.size() {
+            let member = self.ensemble.member_mut(index);
+            if member.is_running() {
+                member.kill()?;
+            }
+        }
+        Ok(())
     }
 
     fn stopped(&mut self, who: Who) -> Result<()> {
@@ -306,6 +331,29 @@ impl Arena {
             self.links()?.client(leader).set(flow, |conditions| conditions.blocked = true);
         }
         self.until_others_go_on()
+    }
+
+    fn disks(&self) -> Result<Arc<Disks>> {
+        self.disks.clone().context("the members have no disks of their own")
+    }
+
+    fn stalled(&mut self, who: Who, seconds: f64) -> Result<()> {
+        let index = self.choose(who)?;
+        let _stall = self.disks()?.stall(index)?;
+        self.wait(seconds)
+    }
+
+    fn all_stalled(&mut self) -> Result<()> {
+        let disks = self.disks()?;
+        let stalls: Result<Vec<_>> = (0..self.ensemble.size()).map(|index| disks.stall(index)).collect();
+        self.wait(1.0)?;
+        stalls.map(drop)
+    }
+
+    fn filled(&mut self, who: Who) -> Result<()> {
+        let index = self.choose(who)?;
+        let _filler = self.disks()?.fill(index)?;
+        self.wait(5.0)
     }
 
     fn wiped(&mut self, who: Who) -> Result<()> {

@@ -190,6 +190,7 @@ fn one_register(key: usize, steps: &[&Step], wrong: &mut Vec<String>) {
     }
     let by_version: BTreeMap<i32, i64> =
         written.iter().map(|(zxid, (_, version, _))| (*version, *zxid)).collect();
+    let by_value: BTreeMap<u64, i64> = written.iter().map(|(zxid, (value, ..))| (*value, *zxid)).collect();
     // What was known to be written at a time: for reads behind a sync.
     let mut known: Vec<(u64, i64)> = written.iter().map(|(zxid, (.., end_us))| (*end_us, *zxid)).collect();
     known.sort_unstable();
@@ -218,6 +219,11 @@ fn one_register(key: usize, steps: &[&Step], wrong: &mut Vec<String>) {
                     wrong.push(format!(
                         "C8 {at}: {value:#x} in version {version} is not what {mzxid:#x} wrote"
                     ));
+                }
+                if let Some(wrote) = by_value.get(&value)
+                    && *wrote != mzxid
+                {
+                    wrong.push(format!("C8 {at}: {value:#x} was written by {wrote:#x}, not by {mzxid:#x}"));
                 }
                 if !possible.contains(&value) {
                     wrong.push(format!("C8 {at}: nobody wrote {value:#x}, or it was refused"));
@@ -285,6 +291,7 @@ mod tests {
         found(&[first, second, read(16, 1, 7, 1, 1)], "C8-sync");
         found(&[first, read(16, 1, 9, 1, 1)], "C8 register");
         found(&[first, read(1, 5, 7, 1, 3)], "C8 register");
+        found(&[read(1, 3, 0, 0, 5)], "C8 register");
         let mut compared = write(10, 15, 8, 2, 2);
         compared.asked = Asked::Write { value: 8, expected: Some(0) };
         found(&[first, compared], "C7 register");
