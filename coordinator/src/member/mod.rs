@@ -135,12 +135,12 @@ impl Member {
 
     /// The tree was built anew, and with it what it says about members.
     pub fn tree_replaced(&mut self, now: Now, zxid: Zxid, out: &mut Vec<Effect>) {
-        if self.service.tree().members().version > 0
-            && let Some((membership, next)) = members_of(self.service.tree(), zxid)
-        {
-            let at = settled_at(self.service.tree(), next.is_some());
-            self.input(now, Input::Members { membership, at, next }, out);
-        }
+        let tree = self.service.tree();
+        let dynamic = tree.members().version > 0;
+        let said = members_of(tree, zxid).filter(|_| dynamic);
+        let (membership, next) = said.unwrap_or_else(|| (self.replica.membership().clone(), None));
+        let at = settled_at(tree, next.is_some());
+        self.input(now, Input::Members { membership, at, next }, out);
     }
 
     /// A committed command that cannot be executed: this server must stop.

@@ -69,7 +69,7 @@ pub enum Input {
     },
     /// This member is about to stop. If it leads, somebody else should.
     HandOver,
-    /// Who the members are, by what is on disk; see [`super::Persistent::next`].
+    /// Who the members are, by what is on disk now: to be told before a truncation or a replacement is reported; see [`super::Persistent::next`].
     Members {
         membership: Membership,
         at: Zxid,

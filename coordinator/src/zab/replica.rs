@@ -239,13 +239,20 @@ impl Common {
         patient && self.is_quorum(|id| voice(id) == Some((false, true)))
     }
 
+    /// A change of the members that is committed leaves no doubt who they are. It may have been executed long ago, when the
+    /// log was read.
+    fn settle_members(&mut self) {
+        let committed = self.history.committed();
+        if let Some((zxid, members)) = self.next.take_if(|(zxid, _)| *zxid <= committed) {
+            self.membership = members;
+            self.members_at = zxid;
+        }
+    }
+
     /// Executes what is committed.
     pub(super) fn deliver(&mut self, out: &mut Vec<Effect>) {
+        self.settle_members();
         while let Some(entry) = self.history.deliver_next() {
-            if let Some((zxid, members)) = self.next.take_if(|(zxid, _)| *zxid <= entry.zxid) {
-                self.membership = members;
-                self.members_at = zxid;
-            }
             out.push(Effect::Deliver(entry));
         }
     }
@@ -503,9 +510,10 @@ impl Replica {
             },
             Input::Replaced { zxid } => {
                 common.settling = false;
+                // What the snapshot says about members was told before; all of it is committed.
                 common.history.replace(zxid);
                 common.digests.clear();
-                common.next = None;
+                common.settle_members();
                 match &mut self.role {
                     Role::Looking(looking) => looking.reconsider(common, now, out),
                     Role::Learning(learning) => learning.replaced(common, now, out),
