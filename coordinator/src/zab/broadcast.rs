@@ -47,6 +47,8 @@ pub struct Leading {
     pub(super) turning: Option<Turning>,
     /// When each member was last heard as a learner, whatever has become of its connection since.
     heard_us: BTreeMap<MemberId, u64>,
+    /// Since when somebody is known to have a longer history.
+    pub(super) outrun_us: Option<u64>,
     began_us: u64,
     ping_us: u64,
     round: u64,
@@ -84,6 +86,7 @@ impl Leading {
             established_us: 0,
             turning: None,
             heard_us: BTreeMap::new(),
+            outrun_us: None,
             began_us: now,
             ping_us: now,
             round: 0,
@@ -223,7 +226,10 @@ impl Leading {
     pub(super) fn check(&self, common: &Common, now: u64) -> Next {
         let late = self.stage != Stage::Established && now > self.began_us + common.timing.init_us;
         let deserted = now > self.began_us + common.timing.silence_us && !self.heard_by_quorum(common, now);
-        let stuck = self.turning.is_some_and(|turning| now > turning.since_us + common.timing.silence_us * 2);
+        let outrun = self.stage == Stage::Accepting
+            && self.outrun_us.is_some_and(|since_us| now > since_us + common.timing.join_us);
+        let stuck = outrun
+            || self.turning.is_some_and(|turning| now > turning.since_us + common.timing.silence_us * 2);
         if late || deserted || stuck || common.diverged { Next::Look(None) } else { Next::Stay }
     }
 

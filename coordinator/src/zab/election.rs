@@ -103,11 +103,15 @@ impl Looking {
             return Next::Stay;
         };
         let members_at = Zxid(members_at);
+        if common.next.as_ref().is_some_and(|(zxid, _)| *zxid == members_at) {
+            // Somebody knows that the change that is pending here is committed.
+            common.history.commit(members_at);
+            common.deliver(out);
+        }
         let knows_better = members_at > common.members_at;
         if !common.is_voter_id(from) && !knows_better {
             return Next::Stay;
         }
-        let vote = vote.filter(|vote| common.may_lead(vote.leader) || knows_better);
         self.heard.insert(from, Notice { round, vote, stance, complete, empty, members_at });
         if stance == Stance::Looking {
             if round > common.round {
@@ -163,13 +167,14 @@ impl Looking {
         let leads = |(id, notice): (&MemberId, &Notice)| {
             (notice.stance == Stance::Leading && common.may_lead(*id)).then_some(*id)
         };
-        self.heard.iter().filter_map(leads).find(|leader| {
-            common.is_quorum(|voter| {
-                self.heard.get(&voter).is_some_and(|notice| {
-                    notice.stance != Stance::Looking && notice.vote.is_some_and(|vote| vote.leader == *leader)
-                })
+        let follows = |voter: MemberId, leader: MemberId| {
+            self.heard.get(&voter).is_some_and(|notice| {
+                notice.stance != Stance::Looking && notice.vote.is_some_and(|vote| vote.leader == leader)
             })
-        })
+        };
+        // A change of the members that this one has may never be committed: either set will do.
+        let mut leaders = self.heard.iter().filter_map(leads);
+        leaders.find(|leader| common.sets().any(|set| set.is_quorum(|voter| follows(voter, *leader))))
     }
 
     fn supports(&self, common: &Common, voter: MemberId, vote: Vote) -> bool {

@@ -161,7 +161,10 @@ impl Leading {
             Stage::Accepting => {
                 let own = (common.epochs.current, common.history.last());
                 if counts && learner.complete && common.may_lead(from) && (current, last) > own {
-                    return Next::Look(None);
+                    // Not without it: a quorum that knows no more than the leader is enough to say that the rest of what
+                    // this one has was never committed.
+                    learner.promise = Some(false);
+                    self.outrun_us.get_or_insert(now);
                 }
                 self.begin_sync_if_enough(common, now, out)
             }

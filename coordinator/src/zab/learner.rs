@@ -365,6 +365,8 @@ impl Learning {
         if done {
             self.stage = Stage::Replacing;
             common.settling = true;
+            // A change that is pending here may not be in the snapshot; what that says will be told.
+            common.next = None;
             out.push(Effect::Replace(Zxid(snapshot.zxid)));
         } else {
             self.join(common, true, now, out);

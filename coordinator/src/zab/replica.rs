@@ -130,7 +130,7 @@ impl Common {
         self.is_voter_id(self.id)
     }
 
-    fn sets(&self) -> impl Iterator<Item = &Membership> {
+    pub(super) fn sets(&self) -> impl Iterator<Item = &Membership> {
         std::iter::once(&self.membership).chain(self.next.iter().map(|(_, next)| next))
     }
 

@@ -165,7 +165,10 @@ impl Ledger {
 
     /// The leader of an epoch begins with a history that ends here.
     pub fn begins(&mut self, epoch: u32, last: Zxid) {
-        self.beginnings.entry(epoch).or_insert(last);
+        // A leader that proposed in the same turn is past its beginning already.
+        if (last.0 >> 32) as u32 != epoch {
+            self.beginnings.entry(epoch).or_insert(last);
+        }
     }
 
     /// A member leads. `applied` is what it executed.
