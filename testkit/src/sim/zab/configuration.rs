@@ -102,6 +102,9 @@ impl Configuration {
         if random.one_in(4) {
             drawn.change_us = random.between(100_000, 3_000_000);
             drawn.spares = random.below(3);
+            // Not both yet: a member that lost its disk only knows the members that its files name, and there are ways to
+            // keep it from finding the others.
+            drawn.faults.remove(Fault::Wipe);
         }
         drawn
     }
