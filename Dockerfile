@@ -1,7 +1,7 @@
 # One image with the directories, variables and ports of the official ZooKeeper image.
 
+# The slim image has all it takes: the toolchain, a C compiler and its headers.
 FROM rust:1.95-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
 RUN cargo build --release --locked -p coordinator
@@ -17,6 +17,7 @@ RUN printf 'dataDir=/data\ndataLogDir=/datalog\nclientPort=2181\n' > /conf/zoo.c
 ENV ZOO_CONF_DIR=/conf ZOO_LOG_DIR=/logs
 USER zookeeper
 VOLUME ["/data", "/datalog", "/logs"]
-EXPOSE 2181 2281 7000 8080
+# Clients, TLS clients, members (two ports), metrics, operations.
+EXPOSE 2181 2281 2888 3888 7000 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["coordinator", "healthcheck"]
 ENTRYPOINT ["coordinator"]

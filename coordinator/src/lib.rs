@@ -2,8 +2,9 @@
 //!
 //! # The journey of one write
 //!
-//! [`net`] decodes a frame → [`request`] turns it into a command → [`store`] makes it durable → [`tree`] executes it →
-//! [`request`] writes the reply, after the events that it caused.
+//! [`net`] decodes a frame → [`request`] turns it into a command → [`zab`] gives it a place in the order of all members →
+//! [`store`] makes it durable → [`zab`] commits it when a quorum has it → [`tree`] executes it → [`request`] writes the reply,
+//! after the events that it caused. [`member`] ties these together, [`server`] drives them.
 
 pub mod audit;
 pub mod auth;

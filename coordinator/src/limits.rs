@@ -10,13 +10,14 @@
 //! |---|---|
 //! | requests read and not yet answered | [`IN_FLIGHT_BYTES_MAX`] 64 MiB |
 //! | replies and notifications not yet sent | [`UNSENT_BYTES_TOTAL_MAX`] 256 MiB |
-//! | records on their way to the log | within the requests; the log's own buffer is [`LOG_BATCH_BYTES_MAX`] 4 MiB |
-//! | a snapshot under way | [`SNAPSHOT_QUEUE_CHUNKS_MAX`] × [`SNAPSHOT_CHUNK_BYTES`] = 1 MiB, and one pre-image each of nodes changed meanwhile, passed on at once |
-//! | TLS handshakes | [`HANDSHAKES_DEFAULT`] × [`HANDSHAKE_BYTES_MAX`] = 16 MiB |
-//! | the operations port | [`ADMIN_CONNECTIONS_MAX`] × ([`ADMIN_REQUEST_BYTES_MAX`] + one page of at most [`LISTING_BYTES_MAX`]) = 260 MiB |
+//! | records on their way to the log | within the requests; the log's queue takes 32 MiB (`store::writer`), its buffer keeps 4 MiB |
+//! | a snapshot under way | 4 MiB of chunks (`store::snapshotter`), and one pre-image each of nodes changed meanwhile, passed on at once |
+//! | TLS handshakes | [`HANDSHAKES_DEFAULT`] × about 64 KiB of certificates and records = 16 MiB |
+//! | the operations port | [`ADMIN_CONNECTIONS_MAX`] × (a head of at most 400 KiB + one page of at most [`LISTING_BYTES_MAX`]) = 270 MiB |
+//! | entries kept for members that are behind | 16 MiB (`zab::Settings`), up to eight times that while one is sent a snapshot |
 //! | what waits for other members | [`PEER_QUEUE_BYTES_MAX`] 64 MiB and one frame for each, shared where the bytes are the same |
 //! | what other members are sending | [`PEER_FRAME_BYTES_MAX`] 64 MiB for each that is in the middle of such a frame |
-//! | peers that have not proven who they are | [`PEER_HANDSHAKES_MAX`] × ([`HANDSHAKE_BYTES_MAX`] + [`PEER_GREETING_BYTES_MAX`]) = 4.3 MiB |
+//! | peers that have not proven who they are | [`PEER_HANDSHAKES_MAX`] × (about 64 KiB + [`PEER_GREETING_BYTES_MAX`]) = 4.3 MiB |
 //! | the audit log | [`AUDIT_QUEUE_LINES_MAX`] × [`AUDIT_LINE_BYTES_MAX`] = 16 MiB |
 
 const KIB: usize = 1024;
@@ -28,12 +29,8 @@ const MIB: usize = 1024 * KIB;
 pub const FRAME_BYTES_DEFAULT: usize = 0xf_ffff;
 /// The most `jute.maxbuffer` may be set to: a write must fit a log record with room to spare.
 pub const FRAME_BYTES_CEILING: usize = 16 * MIB;
-/// Bytes of a handshake frame: a password is 16 bytes, and nothing else in it varies.
-pub const CONNECT_FRAME_BYTES_MAX: usize = KIB;
 /// Operations in one multi. Kafka and Curator stay below a few thousand.
 pub const MULTI_OPS_MAX: usize = 100_000;
-/// Depth of a path, in segments; nothing recurses on it, it only bounds the work of one lookup.
-pub const PATH_SEGMENTS_MAX: usize = 65_536;
 /// Bytes of a reply that is worth a warning in the log: clients refuse packets above their own limit.
 pub const REPLY_BYTES_LARGE: usize = FRAME_BYTES_DEFAULT;
 /// Bytes of the longest reply; a longer one is refused instead of built (a directory of 10 million children).
@@ -86,7 +83,7 @@ pub const IDENTITIES_PER_CONNECTION_MAX: usize = 64;
 /// Bytes of one identity (scheme and id).
 pub const IDENTITY_BYTES_MAX: usize = 4 * KIB;
 /// Entries of one ACL.
-pub const ACL_ENTRIES_MAX: usize = 1024;
+pub const ACL_ENTRIES_MAX: usize = 10_000;
 /// Rounds of one SASL exchange.
 pub const SASL_ROUNDS_MAX: usize = 4;
 /// Bytes of a SASL token: what RFC 2831 allows for a digest response.
@@ -98,18 +95,12 @@ pub const SASL_TOKEN_BYTES_MAX: usize = 4096;
 pub const LOG_QUEUE_COMMANDS_MAX: usize = 8192;
 /// `maxBatchSize`: commands that share one fsync.
 pub const LOG_BATCH_COMMANDS_DEFAULT: u32 = 1000;
-/// Bytes gathered for one write to the log; a single larger record is a batch of its own.
-pub const LOG_BATCH_BYTES_MAX: usize = 4 * MIB;
 /// What a command adds around the request that caused it: session, identities, clock, encoding.
 pub const COMMAND_OVERHEAD_BYTES_MAX: usize = MIB + IDENTITIES_PER_CONNECTION_MAX * IDENTITY_BYTES_MAX;
 /// Bytes of one log record. Recovery refuses a longer one, so admission must too.
 pub const LOG_RECORD_BYTES_MAX: usize = crate::store::RECORD_BYTES_MAX;
 /// Nodes a snapshot walks before clients are served again.
 pub const SNAPSHOT_SLICE_NODES: usize = 1024;
-/// Bytes of one chunk on its way to the snapshot thread; a single larger node is a chunk of its own.
-pub const SNAPSHOT_CHUNK_BYTES: usize = 64 * KIB;
-/// Chunks waiting for the snapshot thread; when they are, the walk pauses.
-pub const SNAPSHOT_QUEUE_CHUNKS_MAX: usize = 16;
 /// `autopurge.snapRetainCount`: the fewest snapshots kept.
 pub const SNAPSHOTS_RETAINED_MIN: u32 = 3;
 
@@ -119,8 +110,6 @@ pub const SNAPSHOTS_RETAINED_MIN: u32 = 3;
 pub const HANDSHAKES_DEFAULT: u32 = 256;
 /// Accepted sockets waiting for a handshake to begin; beyond it they are closed.
 pub const HANDSHAKE_QUEUE_MAX: usize = 1024;
-/// Memory of one handshake: certificate chains of both sides and a record each way.
-pub const HANDSHAKE_BYTES_MAX: usize = 64 * KIB;
 /// Milliseconds a handshake may take.
 pub const HANDSHAKE_MILLIS_DEFAULT: u64 = 5000;
 /// Bytes of a key store or trust store file.
@@ -159,8 +148,6 @@ pub const LISTING_BYTES_MAX: usize = 8 * MIB;
 pub const LISTING_ENTRIES_MAX: usize = 100_000;
 /// HTTP connections at once on the operations port.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
-/// Bytes of an HTTP request's head, and of any body but restore's.
-pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * KIB;
 /// Seconds an HTTP request may take, streams excepted.
 pub const ADMIN_REQUEST_SECONDS_MAX: u64 = 30;
 /// Questions from the operations port waiting for the core thread.
@@ -198,4 +185,3 @@ const _: () = assert!(FRAME_BYTES_CEILING * 2 + COMMAND_OVERHEAD_BYTES_MAX + MIB
 // An open connection costs a file, and the smallest usual limit (1024 files) must leave room for clients.
 const _: () = assert!(FILES_RESERVED + ADMIN_CONNECTIONS_MAX as u64 <= 256);
 const _: () = assert!(HANDSHAKES_DEFAULT as usize <= HANDSHAKE_QUEUE_MAX);
-const _: () = assert!(IDENTITY_BYTES_MAX <= ADMIN_REQUEST_BYTES_MAX);

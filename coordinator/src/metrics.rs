@@ -524,6 +524,23 @@ impl Report<'_> {
         ]
     }
 
+    /// What only members of an ensemble have to say.
+    fn ensemble_gauges(&self) -> Vec<(&'static str, &'static str, Value)> {
+        let Some(ensemble) = &self.server.ensemble else { return Vec::new() };
+        let whole = |number: u64| Value::Whole(i64::try_from(number).unwrap_or(i64::MAX));
+        let mut gauges = vec![("quorum_size", "Members with a voice", whole(ensemble.voters))];
+        if ensemble.leader == Some(ensemble.my_id) {
+            let observers = ensemble.synced_observers.len() as u64;
+            gauges.extend([
+                ("learners", "Members that learn from this leader", whole(ensemble.learners)),
+                ("synced_followers", "Members in step, with a voice", whole(ensemble.synced_followers)),
+                ("synced_non_voting_followers", "Members in step, without a voice", whole(observers)),
+                ("synced_observers", "Observers in step", whole(observers)),
+            ]);
+        }
+        gauges
+    }
+
     /// Every name with its value, without a prefix, in the order of `mntr`.
     pub fn values(&self) -> Vec<(String, Value)> {
         let state = self.server.mode.map_or_else(|| "initializing".to_owned(), |mode| mode.to_string());
@@ -533,6 +550,7 @@ impl Report<'_> {
         ];
         let whole = |number: u64| Value::Whole(i64::try_from(number).unwrap_or(i64::MAX));
         values.extend(self.gauges().into_iter().map(|(name, _, value)| (name.to_owned(), value)));
+        values.extend(self.ensemble_gauges().into_iter().map(|(name, _, value)| (name.to_owned(), value)));
         values.extend(
             self.metrics.counters().into_iter().map(|(name, _, count)| (name.to_owned(), whole(count))),
         );
@@ -588,7 +606,7 @@ impl Report<'_> {
         let mut plain = |name: &str, help: &str, kind: &str, value: String| {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         };
-        for (name, help, value) in self.gauges() {
+        for (name, help, value) in self.gauges().into_iter().chain(self.ensemble_gauges()) {
             plain(name, help, "gauge", value.text());
         }
         for (name, help, count) in self.metrics.counters() {

@@ -65,6 +65,8 @@ impl fmt::Display for Mode {
 pub enum Query {
     /// The figures of `srvr`.
     Server,
+    /// The figures of `srvr`, or why nobody is served.
+    Readiness,
     /// The figures of `srvr` and every metric.
     Metrics,
     /// The figures of `srvr` and every connection.
@@ -119,8 +121,10 @@ impl fmt::Debug for Caller {
 /// What the core thread says, variant for variant of [`Query`].
 #[derive(Debug)]
 pub enum Answer {
-    /// To [`Query::Server`].
+    /// To [`Query::Server`] and [`Query::Readiness`].
     Server(Box<ServerView>),
+    /// To [`Query::Readiness`], while nobody is served: why.
+    NotReady(String),
     /// To [`Query::Metrics`].
     Metrics(Box<ServerView>, Box<Metrics>),
     /// To [`Query::Connections`].
@@ -167,6 +171,8 @@ pub struct Ask {
 pub struct ServerView {
     /// The part the server plays; `None` while it serves nobody.
     pub mode: Option<Mode>,
+    /// The server's place in its ensemble, if it has one.
+    pub ensemble: Option<EnsembleView>,
     /// The last write executed.
     pub zxid: u64,
     /// Nodes of the tree, counted as ZooKeeper does: the root twice.
@@ -209,6 +215,31 @@ pub struct ServerView {
     pub writes_refused: Option<String>,
     /// Authentications that failed.
     pub auth_failed_count: u64,
+}
+
+/// A server's place in its ensemble.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EnsembleView {
+    /// Its number.
+    pub my_id: u8,
+    /// Whether it has a voice.
+    pub voting: bool,
+    /// The leader's number.
+    pub leader: Option<u8>,
+    /// What it does: ELECTION, DISCOVERY, SYNCHRONIZATION or BROADCAST.
+    pub phase: &'static str,
+    /// The epoch that it has made its own.
+    pub epoch: u32,
+    /// Members with a voice.
+    pub voters: u64,
+    /// Of a leader: members that learn from it, in step or not.
+    pub learners: u64,
+    /// Of a leader: members in step with it that have a voice.
+    pub synced_followers: u64,
+    /// Of a leader: members in step with it that have none.
+    pub synced_observers: Vec<u8>,
+    /// What the config node says about members.
+    pub members: String,
 }
 
 /// Milliseconds.

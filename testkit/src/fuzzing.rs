@@ -16,9 +16,9 @@ use coordinator::tree::snapshot::Loader;
 use coordinator::tree::watches::ConnectionId;
 
 use crate::model;
-use crate::sim::disk::{Random, SimDisk};
-use crate::sim::workload;
-use crate::sim::world::Configuration;
+use crate::sim::disk::SimDisk;
+use crate::sim::random::Random;
+use crate::sim::solo::{Configuration, workload};
 
 /// A name, and what takes the bytes.
 pub type Target = (&'static str, fn(&[u8]));

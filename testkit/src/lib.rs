@@ -9,4 +9,5 @@ pub mod interop;
 pub mod model;
 pub mod process;
 pub mod raw;
+pub mod script;
 pub mod sim;

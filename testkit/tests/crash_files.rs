@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use coordinator::store::{LogOptions, Recovery, Retention, SnapshotWriter, StoreError, prepare_for_snapshot};
-use testkit::sim::disk::{Random, SimDisk};
+use testkit::sim::disk::SimDisk;
+use testkit::sim::random::Random;
 
 /// Commands in the good directory, in batches of two.
 const LAST: u64 = 60;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use coordinator::store::{
     LogEvent, LogHandle, LogOptions, Recovery, RecoveryReport, Retention, SnapshotWriter, StoreError,
 };
-use testkit::sim::disk::{Random, SimDisk};
+use testkit::sim::disk::SimDisk;
+use testkit::sim::random::Random;
 
 fn options() -> LogOptions {
     // Small segments make rolls common.

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use coordinator::store::{
     Epochs, LogOptions, Recovery, Retention, Salvaged, SnapshotWriter, StoreError, salvage,
 };
-use testkit::sim::disk::{Random, SimDisk};
+use testkit::sim::disk::SimDisk;
+use testkit::sim::random::Random;
 
 /// Records in the good directory, all in epoch 3.
 const LAST: u64 = 40;
@@ -89,7 +90,7 @@ fn check(found: u64, epochs: Epochs, epochs_lost: bool, what: &str) {
         found == LAST || !epochs.complete,
         "{what}: {found} of {LAST} records pass for a complete history"
     );
-    let least = if epochs_lost { Epochs { accepted: 3, ..Epochs::default() } } else { PROMISED };
+    let least = if epochs_lost { Epochs { accepted: 3, ..PROMISED } } else { PROMISED };
     assert!(epochs.accepted >= least.accepted, "{what}: {epochs:?}");
     assert!(epochs.current >= least.current, "{what}: {epochs:?}");
 }

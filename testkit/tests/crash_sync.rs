@@ -9,7 +9,8 @@ use coordinator::store::{
     CourierEvent, CourierHandle, Disk, Epochs, Log, LogEvent, LogHandle, LogOptions, LogReader, Recovery,
     RecoveryReport, SnapshotReceiver, SnapshotSource, SnapshotWriter, StoreError,
 };
-use testkit::sim::disk::{Random, SimDisk};
+use testkit::sim::disk::SimDisk;
+use testkit::sim::random::Random;
 
 fn options() -> LogOptions {
     // Small segments make them many.

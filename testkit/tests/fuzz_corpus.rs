@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use testkit::fuzzing::{TARGETS, examples};
-use testkit::sim::disk::Random;
+use testkit::sim::random::Random;
 
 fn corpus(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)

@@ -4,8 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders and files that decide and touch nothing.
-const CORES: &[&str] =
-    &["client/src/wire", "coordinator/src/request", "coordinator/src/tree", "coordinator/src/auth"];
+const CORES: &[&str] = &[
+    "client/src/wire",
+    "coordinator/src/request",
+    "coordinator/src/tree",
+    "coordinator/src/zab",
+    "coordinator/src/member",
+    "coordinator/src/auth",
+];
 
 /// What reaches outside, or differs from run to run.
 const OUTSIDE: &[&str] = &[
@@ -39,7 +45,23 @@ const NEIGHBOURS: &[(&str, &[&str])] = &[
         "coordinator/src/tree",
         &["crate::request", "crate::store", "crate::net", "crate::server", "crate::config"],
     ),
-    ("coordinator/src/request", &["crate::store", "crate::net", "crate::server", "crate::cli"]),
+    (
+        "coordinator/src/request",
+        &["crate::store", "crate::net", "crate::server", "crate::cli", "crate::zab", "crate::member"],
+    ),
+    (
+        "coordinator/src/zab",
+        &[
+            "crate::tree",
+            "crate::request",
+            "crate::store",
+            "crate::net",
+            "crate::server",
+            "crate::config",
+            "crate::member",
+        ],
+    ),
+    ("coordinator/src/member", &["crate::store", "crate::net", "crate::server", "crate::cli"]),
     (
         "coordinator/src/store",
         &["crate::tree", "crate::request", "crate::net", "crate::server", "crate::config"],

@@ -1,6 +1,6 @@
 //! What a server needs to know to be a member of an ensemble.
 
-use super::{Member, Secret, TlsConfig};
+use super::{Member, MemberError, Secret, TlsConfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -17,10 +17,8 @@ pub struct EnsembleConfig {
     pub dynamic_file: Option<PathBuf>,
     /// How long a member may take to connect to the leader and catch up.
     pub init_limit: Duration,
-    /// How long a member may lag behind before the leader goes on without it.
+    /// As configured; shown to tools that ask.
     pub sync_limit: Duration,
-    /// How long a member looks for a leader that was just elected.
-    pub connect_limit: Duration,
     /// How often members tell each other that they live.
     pub ping: Duration,
     /// How long a leader may be silent before the others elect a new one.
@@ -29,8 +27,6 @@ pub struct EnsembleConfig {
     pub leader_serves: bool,
     /// Recent writes kept in memory for members that catch up.
     pub recent_entries_max: u32,
-    /// Sessions that only the server they began on knows.
-    pub local_sessions: LocalSessions,
     /// How members reach each other.
     pub links: LinkConfig,
 }
@@ -49,6 +45,47 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// Reads what the config node says, or what a client wants to be in it.
+    pub fn parse(text: &str) -> Result<Membership, MemberError> {
+        let wrong = |line: &str| MemberError::new(format!("\"{line}\" is no line about members"));
+        let mut membership =
+            Membership { members: Vec::new(), groups: BTreeMap::new(), weights: BTreeMap::new(), version: 0 };
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (key, value) = line.split_once('=').ok_or_else(|| wrong(line))?;
+            let number = |text: &str| text.trim().parse::<u32>().map_err(|_| wrong(line));
+            let id = |text: &str| text.trim().parse::<u8>().map_err(|_| wrong(line));
+            match key.trim().split_once('.') {
+                Some(("server", id)) => membership.members.push(Member::parse(id, value.trim())?),
+                Some(("weight", of)) => drop(membership.weights.insert(id(of)?, number(value)?)),
+                Some(("group", of)) => {
+                    let ids = value.split(':').map(id).collect::<Result<_, _>>()?;
+                    membership.groups.insert(number(of)?, ids);
+                }
+                None if key.trim() == "version" => {
+                    let version = u64::from_str_radix(value.trim(), 16);
+                    membership.version = version.map_err(|_| wrong(line))?;
+                }
+                _ => return Err(wrong(line)),
+            }
+        }
+        membership.members.sort_by_key(|member| member.id);
+        if membership.members.windows(2).any(|pair| pair[0].id == pair[1].id) {
+            return Err(MemberError::new("a member is named twice"));
+        }
+        Ok(membership)
+    }
+
+    /// What the config node says, without the version.
+    pub fn text(&self) -> String {
+        let servers = self.members.iter().map(|member| format!("server.{}={member}", member.id));
+        let groups = self.groups.iter().map(|(group, ids)| {
+            let ids: Vec<String> = ids.iter().map(u8::to_string).collect();
+            format!("group.{group}={}", ids.join(":"))
+        });
+        let weights = self.weights.iter().map(|(id, weight)| format!("weight.{id}={weight}"));
+        servers.chain(groups).chain(weights).collect::<Vec<_>>().join("\n")
+    }
+
     /// The member with this id.
     pub fn member(&self, id: u8) -> Option<&Member> {
         self.members.iter().find(|member| member.id == id)
@@ -69,17 +106,6 @@ impl Membership {
     pub fn voters(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| member.is_voter())
     }
-}
-
-/// Whether sessions may stay unknown to the ensemble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LocalSessions {
-    /// Every session is known to all.
-    Off,
-    /// A session is local for as long as it lives.
-    On,
-    /// A session is local until it creates an ephemeral node.
-    Upgraded,
 }
 
 /// How members reach each other.

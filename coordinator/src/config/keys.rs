@@ -58,6 +58,7 @@ const CLIENT: &str = "it is a setting of clients";
 const PURGE: &str =
     "containers and TTL nodes are deleted within milliseconds of being due, not by a periodic sweep";
 
+const LOCAL_SESSIONS: &str = "every session is known to all members, so its client may go to any of them";
 const OBSERVERS: &str = "observers always keep log and snapshots";
 const DIAL: &str = "a link that is down is dialled again within a second";
 const PINGS: &str = "members prove to each other several times a second that they live (rookery.pingMs)";
@@ -337,11 +338,14 @@ pub const KEYS: &[Key] = &[
     honoured("standaloneEnabled", "true", "A single server.N line runs a server alone"),
     honoured("peerType", "participant", "participant or observer; the server.N line decides"),
     honoured("initLimit", "10", "Ticks a member may take to connect to the leader and catch up"),
-    honoured("syncLimit", "5", "Ticks a member may lag behind before the leader goes on without it"),
     honoured(
+        "syncLimit",
+        "5",
+        "Shown by conf; who is silent for too long is judged by rookery.leaderSilenceMs",
+    ),
+    inert(
         "connectToLearnerMasterLimit",
-        "initLimit",
-        "Ticks a member looks for a leader that was just elected",
+        "a leader that was just elected has half a second to say its first word",
     ),
     honoured("cnxTimeout", "5000", "Milliseconds a link between members may take to come up"),
     honoured("electionAlg", "3", "Only 3: fast leader election"),
@@ -362,12 +366,8 @@ pub const KEYS: &[Key] = &[
         "false",
         "Serve read-only clients while there is no quorum; also allows the isro command",
     ),
-    honoured("localSessionsEnabled", "false", "Sessions begin unknown to the other members"),
-    honoured(
-        "localSessionsUpgradingEnabled",
-        "false",
-        "A local session that creates an ephemeral node becomes global",
-    ),
+    inert("localSessionsEnabled", LOCAL_SESSIONS),
+    inert("localSessionsUpgradingEnabled", LOCAL_SESSIONS),
     honoured("sslQuorum", "false", "TLS between members"),
     honoured("sslQuorumReloadCertFiles", "false", "Use changed stores for new links without a restart"),
     honoured(

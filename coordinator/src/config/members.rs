@@ -54,6 +54,12 @@ pub struct Member {
 #[error("{0}")]
 pub struct MemberError(String);
 
+impl MemberError {
+    pub(super) fn new(reason: impl Into<String>) -> MemberError {
+        MemberError(reason.into())
+    }
+}
+
 fn wrong<T>(reason: impl Into<String>) -> Result<T, MemberError> {
     Err(MemberError(reason.into()))
 }
@@ -161,6 +167,23 @@ fn split_colons(text: &str) -> Result<Vec<String>, MemberError> {
     }
 }
 
+impl fmt::Display for Member {
+    /// As it stands behind `server.N=`, in the form in which ZooKeeper prints it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bracketed = |host: &str| if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        for (index, MemberAddress { host, quorum_port, election_port }) in self.addresses.iter().enumerate() {
+            let bar = if index > 0 { "|" } else { "" };
+            write!(f, "{bar}{}:{quorum_port}:{election_port}", bracketed(host))?;
+        }
+        write!(f, ":{}", self.role)?;
+        for client in [&self.client, &self.secure].into_iter().flatten() {
+            let host = client.host.as_deref().unwrap_or("0.0.0.0");
+            write!(f, ";{}:{}", bracketed(host), client.port)?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -174,6 +197,16 @@ impl fmt::Display for Role {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_member_is_printed_as_it_is_read() {
+        for text in
+            ["a:1:2:participant", "a:1:2:observer;0.0.0.0:3", "[::1]:1:2|b:3:4:participant;[::2]:5;c:6"]
+        {
+            assert_eq!(Member::parse("1", text).unwrap().to_string(), text);
+        }
+        assert_eq!(Member::parse("1", "a:1:2;3").unwrap().to_string(), "a:1:2:participant;0.0.0.0:3");
+    }
 
     #[test]
     fn every_form_of_the_line() {

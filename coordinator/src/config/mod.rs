@@ -12,7 +12,7 @@ mod properties;
 mod resolve;
 mod sources;
 
-pub use ensemble::{EnsembleConfig, LinkConfig, LocalSessions, Membership, PeerTlsConfig};
+pub use ensemble::{EnsembleConfig, LinkConfig, Membership, PeerTlsConfig};
 pub use jaas::JaasError;
 pub use keys::{Effect, KEYS, Key, find as find_key, find_loosely as find_key_loosely};
 pub use members::{ClientAddress, Member, MemberAddress, MemberError, Role};

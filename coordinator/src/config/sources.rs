@@ -213,6 +213,11 @@ impl Gathering {
             }
         }
         if let Some(servers) = sources.variable("ZOO_SERVERS") {
+            // It is the whole list: a member that only the file knows would be somebody whom the others do not count.
+            let is_member = |key: &str| {
+                key.strip_prefix("server.").is_some_and(|id| id.starts_with(|c: char| c.is_ascii_digit()))
+            };
+            self.settings.values.retain(|key, _| !is_member(key));
             for server in servers.split_whitespace() {
                 match server.split_once('=') {
                     Some((key, value)) if key.starts_with("server.") => {

@@ -244,13 +244,11 @@ fn members_of_an_ensemble() {
     assert_eq!((ensemble.membership.weight(1), ensemble.membership.group(1)), (1, None));
     assert_eq!(ensemble.init_limit, Duration::from_secs(20));
     assert_eq!(ensemble.sync_limit, Duration::from_secs(10));
-    assert_eq!(ensemble.connect_limit, ensemble.init_limit);
     assert_eq!(
         (ensemble.ping, ensemble.leader_silence),
         (Duration::from_millis(150), Duration::from_millis(1500))
     );
     assert_eq!(ensemble.recent_entries_max, 500);
-    assert_eq!(ensemble.local_sessions, LocalSessions::Off);
     assert!(ensemble.leader_serves);
     let links = ensemble.links;
     assert_eq!((links.listen_everywhere, links.bind_attempts_max), (false, Some(3)));
@@ -371,6 +369,16 @@ fn the_container_image_forms_an_ensemble() {
     assert!(ensemble.links.is_authenticated());
     assert!(!format!("{config:?}").contains("horse"));
     assert!(config.shown.contains(&("rookery.peerSecret".to_owned(), "***".to_owned())));
+}
+
+#[test]
+fn the_list_of_the_container_replaces_that_of_the_file() {
+    let text = "dataDir=DIR\nserver.9=localhost:2888:3888\n";
+    let environment =
+        [("ZOO_MY_ID", "1"), ("ZOO_SERVERS", "server.1=zoo1:2888:3888 server.2=zoo2:2888:3888")];
+    let ensemble = load_with(text, &environment, &[]).unwrap().config.ensemble.unwrap();
+    let ids: Vec<_> = ensemble.membership.members.iter().map(|member| member.id).collect();
+    assert_eq!(ids, [1, 2]);
 }
 
 #[test]

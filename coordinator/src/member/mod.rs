@@ -6,11 +6,40 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use client::wire::zk::Zxid;
 
+use crate::config;
 use crate::request::{Duty, Now, Proposal, Service};
+use crate::tree::Tree;
 use crate::tree::command::CommandError;
-use crate::zab::{Effect, Entry, Input, MemberId, Replica, Standing};
+use crate::zab::{Effect, Entry, Input, MemberId, Membership, Replica, Standing, Voter, epoch_of};
+
+/// What a configuration says about members, in the words of the agreed order.
+pub fn membership(configured: &crate::config::Membership) -> Membership {
+    let voter = |id| Voter { weight: configured.weight(id), group: configured.group(id) };
+    let voters = configured.voters().map(|member| (MemberId(member.id), voter(member.id))).collect();
+    let observers = configured.members.iter().filter(|member| !member.is_voter());
+    Membership { voters, observers: observers.map(|member| MemberId(member.id)).collect() }
+}
+
+/// What the tree says about members: who they are by the last committed change, and a change that may not be committed.
+pub fn members_of(tree: &Tree, last: Zxid) -> Option<(Membership, Option<(Zxid, Membership)>)> {
+    let members = tree.members();
+    let now = membership(&config::Membership::parse(tree.members_text()).ok()?);
+    let changed_at = Zxid(members.version);
+    // A leader of a later epoch has all of what came before committed, before it gives out the first place of its own.
+    let settled = epoch_of(last) > epoch_of(changed_at);
+    match members.before.as_deref().filter(|_| !settled) {
+        None => Some((now, None)),
+        Some(before) => Some((membership(&config::Membership::parse(before).ok()?), Some((changed_at, now)))),
+    }
+}
+
+/// Where the last change of the members is that is known to be committed, as far as the tree can tell.
+pub fn settled_at(tree: &Tree, is_changing: bool) -> Zxid {
+    if is_changing { Zxid::ZERO } else { Zxid(tree.members().version) }
+}
 
 /// One member.
 ///
@@ -27,13 +56,14 @@ pub struct Member {
     /// What executing led to, behind everything that led to executing.
     late: Vec<Effect>,
     delivered: u64,
+    members_version: u64,
     failure: Option<(Zxid, CommandError)>,
 }
 
 impl Member {
     pub fn new(service: Service, replica: Replica) -> Member {
-        let membership = replica.membership();
-        let alone = membership.ids().eq([replica.id()]);
+        let alone = replica.membership().ids().eq([replica.id()]) && !service.is_member();
+        let members_version = service.tree().members().version;
         Member {
             service,
             replica,
@@ -42,6 +72,7 @@ impl Member {
             effects: Vec::new(),
             late: Vec::new(),
             delivered: 0,
+            members_version,
             failure: None,
         }
     }
@@ -67,11 +98,12 @@ impl Member {
         let mut effects = std::mem::take(&mut self.effects);
         self.held.extend(self.service.take_proposals());
         while let Some(proposal) = self.held.pop_front() {
-            let Proposal { origin, serial, bytes } = proposal;
-            let at = now.monotonic_us;
-            let (origin, copy) = (MemberId(origin), bytes.clone());
-            if self.replica.propose(at, origin, serial, bytes, &mut effects).is_none() {
-                self.held.push_front(Proposal { origin: origin.0, serial, bytes: copy });
+            let asked = (MemberId(proposal.origin), proposal.serial);
+            let (bytes, members) = self.weigh(&proposal);
+            let given =
+                self.replica.propose_with_members(now.monotonic_us, asked, bytes, members, &mut effects);
+            if given.is_none() {
+                self.held.push_front(proposal);
                 break;
             }
         }
@@ -94,9 +126,40 @@ impl Member {
         std::mem::take(&mut self.delivered)
     }
 
+    /// What the config node says, if clients have changed the members since the last call.
+    pub fn take_members(&mut self) -> Option<String> {
+        let version = self.service.tree().members().version;
+        let changed = std::mem::replace(&mut self.members_version, version) != version;
+        changed.then(|| self.service.tree().members_text().to_owned())
+    }
+
+    /// The tree was built anew, and with it what it says about members.
+    pub fn tree_replaced(&mut self, now: Now, zxid: Zxid, out: &mut Vec<Effect>) {
+        if self.service.tree().members().version > 0
+            && let Some((membership, next)) = members_of(self.service.tree(), zxid)
+        {
+            let at = settled_at(self.service.tree(), next.is_some());
+            self.input(now, Input::Members { membership, at, next }, out);
+        }
+    }
+
     /// A committed command that cannot be executed: this server must stop.
     pub fn take_failure(&mut self) -> Option<(Zxid, CommandError)> {
         self.failure.take()
+    }
+
+    /// What is proposed: other members only if a quorum of them is in step, or nothing could be agreed any more.
+    fn weigh(&mut self, proposal: &Proposal) -> (Bytes, Option<Membership>) {
+        let Some(change) = &proposal.members else { return (proposal.bytes.clone(), None) };
+        let members = membership(&change.membership);
+        let own = self.replica.id();
+        let learners = self.replica.learners();
+        let in_step = |id| id == own || learners.iter().any(|(of, in_step, _)| *of == id && *in_step);
+        if members.is_quorum(in_step) && !self.replica.is_changing_members() {
+            return (proposal.bytes.clone(), Some(members));
+        }
+        self.service.forget_members_change();
+        (change.otherwise.clone(), None)
     }
 
     fn absorb(&mut self, now: Now, mut effects: Vec<Effect>, out: &mut Vec<Effect>) {
@@ -116,7 +179,7 @@ impl Member {
     }
 
     fn execute(&mut self, now: Now, entry: Entry) {
-        let Entry { zxid, origin, serial, bytes } = entry;
+        let Entry { zxid, origin, serial, bytes, .. } = entry;
         let serial = (origin == self.replica.id()).then_some(serial);
         self.delivered += 1;
         if let Err(error) = self.service.committed(zxid, serial, &bytes, now) {

@@ -4,7 +4,7 @@
 //! server printed.
 
 use crate::calendar::Date;
-use crate::config::Config;
+use crate::config::{Config, EnsembleConfig, Member, MemberAddress};
 use crate::limits::LISTING_BYTES_MAX;
 use crate::metrics::{ProcessView, Report, fraction};
 use crate::view::{
@@ -14,6 +14,7 @@ use crate::view::{
 use std::fmt::{Display, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 /// What is said instead of an answer while nobody is served.
 pub const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
@@ -234,7 +235,7 @@ pub fn interest(connection: &ConnectionView) -> u8 {
 fn conf(config: &Config) -> String {
     let port = |address: Option<SocketAddr>| address.map_or(-1, |address| i32::from(address.port()));
     let storage = &config.storage;
-    format!(
+    let mut text = format!(
         "clientPort={}\nsecureClientPort={}\ndataDir={}\ndataDirSize={}\ndataLogDir={}\ndataLogSize={}\ntickTime={}\n\
          maxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog={}\nserverId={}\n",
         port(config.listen.client),
@@ -249,7 +250,33 @@ fn conf(config: &Config) -> String {
         config.session.timeout_max.as_millis(),
         config.listen.backlog,
         config.server_id,
-    )
+    );
+    if let Some(ensemble) = &config.ensemble {
+        let own = ensemble.membership.member(ensemble.my_id).map(|member| &member.addresses[0]);
+        let number = |of: fn(&MemberAddress) -> u16| own.map(of).unwrap_or_default();
+        text.push_str(&format!(
+            "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={}\nmembership: \n{}\n\
+             version={:x}\n",
+            ticks(ensemble.init_limit, config),
+            ticks(ensemble.sync_limit, config),
+            number(|address| address.election_port),
+            number(|address| address.quorum_port),
+            u8::from(!is_voter(ensemble)),
+            ensemble.membership.text(),
+            ensemble.membership.version,
+        ));
+    }
+    text
+}
+
+/// A time in ticks, as it is configured.
+pub fn ticks(time: Duration, config: &Config) -> u64 {
+    (time.as_millis() / config.session.tick.as_millis().max(1)) as u64
+}
+
+/// Whether this server's own line gives it a voice.
+pub fn is_voter(ensemble: &EnsembleConfig) -> bool {
+    ensemble.membership.member(ensemble.my_id).is_some_and(Member::is_voter)
 }
 
 fn absolute(path: &Path) -> String {

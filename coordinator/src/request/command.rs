@@ -53,6 +53,12 @@ pub fn operation<'a>(request: &'a Request<'_>, ttl_enabled: bool) -> Result<Op<'
         Request::SetAcl { path, acl, version } => {
             Op::SetAcl { path, acl: AclRecord::list(acl), version: *version }
         }
+        Request::Reconfig { joining, leaving, members, config } => Op::Reconfig {
+            joining: joining.as_deref(),
+            leaving: leaving.as_deref(),
+            members: members.as_deref(),
+            version: *config,
+        },
         Request::Multi(ops) if ops.len() > limits::MULTI_OPS_MAX => return Err(ErrorCode::MarshallingError),
         Request::Multi(ops) => {
             Op::Multi(ops.iter().map(|op| multi_op(op, ttl_enabled)).collect::<Result<_, _>>()?)

@@ -84,6 +84,12 @@ impl Service {
                 self.go_on();
             }
             Outcome::Started => {}
+            Outcome::MembersSet { .. } => {
+                if let Some(id) = connection {
+                    self.answer_write(id, serial, zxid, &outcome, now);
+                }
+                self.members_set(now);
+            }
             Outcome::SessionCreated => {
                 let session = SessionId(Command::decode(bytes)?.session);
                 self.session_created(session, connection, now);

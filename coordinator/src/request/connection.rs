@@ -122,6 +122,11 @@ impl Connection {
         }
     }
 
+    /// Whether it is served old data, and nothing else.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only == Some(true)
+    }
+
     pub fn greet(&mut self, request: &ConnectRequest<'_>) {
         self.read_only = request.read_only.map(|_| false);
     }

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use client::wire::zk::{ConnectResponse, SessionId, Zxid};
+use client::wire::zk::{ConnectRequest, ConnectResponse, ErrorCode, Identity, Request, SessionId, Zxid};
 
-use super::connection::{Phase, Waiting};
+use super::command;
+use super::connection::{Connection, Phase, Waiting};
 use super::letter::{self, Letter};
 use super::session_clock::SessionClock;
-use super::{Now, Proposal, Rules, Service};
+use super::{MembersChange, Now, Proposal, Rules, Service};
 use crate::tree::command::{Command, Op};
 use crate::tree::watches::ConnectionId;
 
@@ -50,6 +51,8 @@ pub(super) struct Ties {
     /// Whether this process has made itself known in the log.
     pub(super) registered: bool,
     idle_since_us: u64,
+    /// There was no leader for so long that clients were sent away.
+    given_up: bool,
     /// To a server, or to the leader.
     letters: BTreeMap<Option<u8>, Vec<Letter>>,
     /// As leader: which server a session is on.
@@ -60,6 +63,8 @@ pub(super) struct Ties {
     reattaching: BTreeMap<u64, (ConnectionId, SessionId)>,
     doubts: std::collections::VecDeque<Doubt>,
     next_ticket: u64,
+    /// As leader: a change of the members is on its way.
+    pub(super) changing_members: bool,
     confirm: Option<u64>,
     /// Connections that wait for a `sync`, in the order of their serials.
     syncs: std::collections::VecDeque<(u64, ConnectionId)>,
@@ -68,6 +73,11 @@ pub(super) struct Ties {
 }
 
 impl Service {
+    /// Whether this server is configured as a member of an ensemble.
+    pub fn is_member(&self) -> bool {
+        self.settings.members_text.is_some()
+    }
+
     pub fn duty(&self) -> Duty {
         self.ties.duty
     }
@@ -97,18 +107,27 @@ impl Service {
         } else {
             self.start(now);
         }
+        if duty == Duty::Leading {
+            self.write_down_members(now);
+            if !self.settings.leader_serves {
+                let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
+                everybody.into_iter().for_each(|id| self.clients.close(id));
+            }
+        }
     }
 
     /// Nobody's wishes go on: what was asked may have happened or not, and only a new connection can find out.
     fn let_go(&mut self, now: Now) {
         self.serving = false;
         let waits = |waiting: &Waiting| !matches!(waiting, Waiting::Behind { .. });
+        let turned_away = |connection: &Connection| connection.is_read_only();
         let uncertain: Vec<ConnectionId> = self
             .clients
             .map
             .iter()
             .filter(|(_, connection)| {
-                matches!(connection.phase, Phase::Opening | Phase::Leaving)
+                turned_away(connection)
+                    || matches!(connection.phase, Phase::Opening | Phase::Leaving)
                     || connection.waiting.iter().any(waits)
             })
             .map(|(id, _)| *id)
@@ -125,9 +144,63 @@ impl Service {
     /// Sends idle clients away when it takes too long; they may find a better server.
     pub(super) fn lose_patience(&mut self, now: Now) {
         let waited_us = now.monotonic_us.saturating_sub(self.ties.idle_since_us);
-        if self.ties.duty == Duty::Idle && waited_us > IDLE_PATIENCE_US && !self.clients.map.is_empty() {
+        let patience_us = IDLE_PATIENCE_US.max(self.settings.session.tick.as_micros() as u64);
+        if self.ties.duty == Duty::Idle && waited_us > patience_us && !self.ties.given_up {
+            self.ties.given_up = true;
             let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
             everybody.into_iter().for_each(|id| self.clients.close(id));
+        }
+    }
+
+    // ---- Old data, for those who ask for it ----
+
+    /// Whether old data is served to clients that accept it: there was no leader for some time.
+    pub fn is_read_only(&self) -> bool {
+        self.settings.read_only_mode && self.ties.given_up
+    }
+
+    /// Whether a client can be served old data. A session that everybody knows goes on only where everybody is.
+    pub(super) fn may_read_only(&self, request: &ConnectRequest<'_>) -> bool {
+        self.is_read_only()
+            && request.read_only == Some(true)
+            && request.session == SessionId::NONE
+            && request.last_zxid_seen <= self.tree.zxid().to_wire()
+    }
+
+    /// Opens a session that only this server knows, as long as the connection lasts.
+    pub(super) fn open_read_only(&mut self, id: ConnectionId, request: &ConnectRequest<'_>) {
+        self.next_session += 1;
+        let server = u64::from(self.settings.server_id) << 56;
+        let session = SessionId((server | 0xff_ffff << 32 | u64::from(self.next_session)) as i64);
+        let timeout_ms = self.negotiate(request.timeout_ms);
+        if let Some(connection) = self.clients.get_mut(id) {
+            connection.timeout_ms = timeout_ms;
+            connection.read_only = Some(true);
+        }
+        self.attach(id, session);
+    }
+
+    /// Reads are answered from what there is; everything else has to wait for a quorum.
+    pub(super) fn read_only_request(
+        &mut self,
+        id: ConnectionId,
+        xid: i32,
+        request: Option<&Request<'_>>,
+        frame: &[u8],
+        now: Now,
+    ) {
+        match request {
+            Some(Request::CloseSession) => {
+                self.clients.reply(id, xid, self.tree.zxid().to_wire(), |_| {});
+                self.clients.close(id);
+            }
+            Some(request)
+                if command::is_write(request)
+                    || matches!(request, Request::Sync { .. } | Request::Reconfig { .. }) =>
+            {
+                self.clients.reply_error(id, xid, self.tree.zxid().to_wire(), ErrorCode::NotReadOnly);
+            }
+            _ => self.answer_in_turn(id, frame, now),
         }
     }
 
@@ -235,7 +308,60 @@ impl Service {
         command.time_ms = now.wall_ms;
         command.rules =
             Rules { skip_acl: self.settings.auth.skip_acl, enforce_quota: self.settings.tree.enforce_quota };
-        self.proposals.push(Proposal { origin: from, serial, bytes: command.encode().into() });
+        self.give_order(from, serial, command);
+    }
+
+    /// As leader, or alone: proposes a command. What it takes to change the members is decided here.
+    pub(super) fn give_order(&mut self, origin: u8, serial: u64, mut command: Command<'_>) {
+        if let Op::Reconfig { .. } = command.op {
+            let who = command.identities.iter();
+            let identities: Vec<Identity<'_>> =
+                who.map(|who| Identity::new(who.scheme.to_owned(), who.id.to_owned())).collect();
+            match self.change_members(&command.op, &identities) {
+                Ok(membership) => {
+                    self.ties.changing_members = true;
+                    let text = membership.text();
+                    command.op = Op::Refused { code: ErrorCode::NewConfigNoQuorum.to_wire() };
+                    let otherwise = command.encode().into();
+                    let command = Command { op: Op::Members { text: &text, dynamic: true }, ..command };
+                    let members = Some(MembersChange { membership, otherwise });
+                    self.proposals.push(Proposal { origin, serial, bytes: command.encode().into(), members });
+                    return;
+                }
+                Err(code) => command.op = Op::Refused { code: code.to_wire() },
+            }
+        }
+        self.proposals.push(Proposal { origin, serial, bytes: command.encode().into(), members: None });
+    }
+
+    /// Whether a client may ask for other members at all.
+    pub(super) fn may_reconfigure(&self) -> bool {
+        self.settings.reconfig_enabled && self.ties.duty != Duty::Alone
+    }
+
+    /// As leader: nothing came of a change of the members.
+    pub fn forget_members_change(&mut self) {
+        self.ties.changing_members = false;
+    }
+
+    /// The members have changed; now the ones before have no say any more.
+    pub(super) fn members_set(&mut self, now: Now) {
+        self.ties.changing_members = false;
+        if self.ties.duty == Duty::Leading && self.tree.members().before.is_some() {
+            self.propose(None, SessionId::NONE, &[], Op::MembersSettled, now);
+        }
+    }
+
+    /// As leader: writes down who the members are, if that has not changed since files said it and they say otherwise now.
+    fn write_down_members(&mut self, now: Now) {
+        let Some(text) = self.settings.members_text.clone() else { return };
+        if self.tree.members().before.is_some() {
+            self.propose(None, SessionId::NONE, &[], Op::MembersSettled, now);
+        } else if self.tree.members().version == 0
+            && self.tree.members_text().strip_suffix("\nversion=0") != Some(&text)
+        {
+            self.propose(None, SessionId::NONE, &[], Op::Members { text: &text, dynamic: false }, now);
+        }
     }
 
     /// The leader gives a command of ours no place: the session is on another server now.

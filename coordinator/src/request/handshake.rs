@@ -18,7 +18,11 @@ impl Service {
         };
         self.clients.metrics.connection_request_count += 1;
         // A client that has seen more than we have must not be taken back in time.
-        if !self.serving || request.last_zxid_seen > self.tree.zxid().to_wire() {
+        if self.may_read_only(&request) {
+            return self.open_read_only(id, &request);
+        }
+        let turned_away = self.duty() == Duty::Leading && !self.settings.leader_serves;
+        if turned_away || !self.serving || request.last_zxid_seen > self.tree.zxid().to_wire() {
             self.clients.close(id);
             return;
         }
@@ -33,7 +37,7 @@ impl Service {
         }
     }
 
-    fn negotiate(&self, wanted_ms: i32) -> u32 {
+    pub(super) fn negotiate(&self, wanted_ms: i32) -> u32 {
         let session = &self.settings.session;
         let (min, max) = (session.timeout_min.as_millis() as i64, session.timeout_max.as_millis() as i64);
         i64::from(wanted_ms).max(min).min(max) as u32
@@ -95,7 +99,7 @@ impl Service {
     }
 
     /// The session is this connection's: say so, and serve it.
-    fn attach(&mut self, id: ConnectionId, session: SessionId) {
+    pub(super) fn attach(&mut self, id: ConnectionId, session: SessionId) {
         let password = session_password(self.tree.secret(), session);
         let Some(connection) = self.clients.get_mut(id) else { return };
         connection.phase = Phase::Open;

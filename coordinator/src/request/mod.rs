@@ -19,6 +19,7 @@ mod handshake;
 pub mod letter;
 mod read;
 mod reaper;
+mod reconfig;
 mod reply;
 pub mod session_clock;
 
@@ -44,6 +45,7 @@ use self::connection::{Connection, Phase, Waiting};
 pub use self::duty::Duty;
 use self::duty::Ties;
 use self::letter::Letter;
+pub use self::reconfig::MembersChange;
 use self::session_clock::SessionClock;
 use crate::config::{AuthConfig, LimitsConfig, SessionConfig, TreeConfig};
 use crate::limits;
@@ -77,6 +79,12 @@ pub struct Settings {
     pub tree: TreeConfig,
     pub auth: AuthConfig,
     pub reconfig_enabled: bool,
+    /// Serve clients that accept old data while there is no quorum.
+    pub read_only_mode: bool,
+    /// Whether this server serves clients while it leads.
+    pub leader_serves: bool,
+    /// The members by the configuration files, as the config node says it; nothing where a server is alone.
+    pub members_text: Option<String>,
 }
 
 /// A command that wants a place in the agreed order.
@@ -87,6 +95,8 @@ pub struct Proposal {
     /// That server's number for it, given back with [`Service::committed`] there.
     pub serial: u64,
     pub bytes: Bytes,
+    /// Present if the members are others from here on.
+    pub members: Option<MembersChange>,
 }
 
 /// Who waits for a proposal.
@@ -211,7 +221,8 @@ impl Service {
     pub fn may_read(&self, id: ConnectionId) -> bool {
         let Some(connection) = self.clients.get(id) else { return false };
         let limits = &self.settings.limits;
-        if self.stopping || (!self.serving && connection.phase != Phase::New) {
+        let served = self.serving || connection.phase == Phase::New || connection.is_read_only();
+        if self.stopping || !served {
             return false;
         }
         match connection.phase {
@@ -450,8 +461,14 @@ impl Service {
             self.clients.close(id);
             return;
         }
+        if self.clients.get(id).is_some_and(Connection::is_read_only) {
+            return self.read_only_request(id, header.xid, request.as_ref().ok(), frame, now);
+        }
         match request {
             Ok(request) if command::is_write(&request) => self.write(id, header.xid, &request, frame, now),
+            Ok(request @ Request::Reconfig { .. }) if self.may_reconfigure() => {
+                self.write(id, header.xid, &request, frame, now);
+            }
             // One server alone has nothing to catch up with: what was agreed before this is executed.
             Ok(Request::Sync { .. }) if self.ties.duty != Duty::Alone => self.sync(id, frame, now),
             _ => self.answer_in_turn(id, frame, now),
@@ -589,12 +606,10 @@ impl Service {
         let serial = self.next_serial;
         self.next_serial += 1;
         self.pending.push_back(Pending { serial, connection });
-        let bytes = command.encode();
         if self.ties.duty == Duty::Following {
-            self.send_letter(None, Letter::Forward { serial, command: bytes });
+            self.send_letter(None, Letter::Forward { serial, command: command.encode() });
         } else {
-            let origin = self.settings.server_id;
-            self.proposals.push(Proposal { origin, serial, bytes: bytes.into() });
+            self.give_order(self.settings.server_id, serial, command);
         }
         serial
     }

@@ -51,6 +51,10 @@ impl Service {
                 }
                 MultiResult::encode_end(out);
             }),
+            (Outcome::MembersSet { data, stat }, _) => self.clients.reply(id, xid, zxid, |out| {
+                out.buffer(Some(data.as_bytes()));
+                stat.encode(out);
+            }),
             (Outcome::SessionClosed, _) => {
                 self.clients.reply(id, xid, zxid, |_| {});
                 if let Some(connection) = self.clients.get_mut(id) {

@@ -84,6 +84,9 @@ impl Shell {
                 ensemble_names: None,
             },
             reconfig_enabled: false,
+            read_only_mode: false,
+            leader_serves: true,
+            members_text: None,
         };
         let now = Now { monotonic_us: 0, wall_ms: 1_000_000 };
         let service = Service::new(settings, Tree::new(1), [7; 32], now);

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::disk_work::DiskWork;
 use crate::audit::Audit;
+use crate::config::Membership;
 use crate::limits;
 use crate::logging::{Complaints, Stages, slow_operation};
 use crate::member::Member;
@@ -171,6 +172,23 @@ impl Core {
         self.pump_soon();
     }
 
+    /// Clients have changed who the members are.
+    fn connect_members(&mut self, text: &str) {
+        match Membership::parse(text) {
+            Ok(membership) => {
+                tracing::info!(members = text.replace('\n', " "), "the members have changed");
+                let own = self.member.replica().id();
+                // One that was removed keeps its links: it has to hand over, if it leads, and may be added again.
+                if let Some(peers) = &self.peers
+                    && membership.member(own.0).is_some()
+                {
+                    peers.set_members(&membership.members);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the config node cannot be read"),
+        }
+    }
+
     fn note_delivered(&mut self) {
         let delivered = self.member.take_delivered();
         if delivered > 0 {
@@ -180,6 +198,9 @@ impl Core {
             {
                 tracing::warn!(%path, withheld, "the soft quota of this path is exceeded");
             }
+        }
+        if let Some(text) = self.member.take_members() {
+            self.connect_members(&text);
         }
         if let Some((zxid, error)) = self.member.take_failure() {
             self.fail(anyhow::Error::new(error).context(format!("cannot execute the command at {zxid}")));

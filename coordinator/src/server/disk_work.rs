@@ -38,7 +38,7 @@ pub(super) struct DiskWork {
     under_way: VecDeque<(Zxid, u64)>,
     /// Learners for which a snapshot is being looked for or made.
     openings: BTreeMap<MemberId, Opening>,
-    /// Who reads which learner's snapshot or attempt.
+    /// For which attempt of a learner something is read.
     attempts: BTreeMap<MemberId, u64>,
 }
 
@@ -87,6 +87,13 @@ impl DiskWork {
         }
     }
 
+    /// For whom the courier reads; `None` if that one wants nothing more.
+    fn read_for(&self, number: u64) -> Option<(MemberId, u64)> {
+        let learner = MemberId((number & 0xff) as u8);
+        let attempt = self.attempts.get(&learner).copied()?;
+        (reader(learner, attempt) == number).then_some((learner, attempt))
+    }
+
     pub(super) fn take_log(&mut self) -> Option<LogHandle> {
         self.log.take()
     }
@@ -114,6 +121,11 @@ impl DiskWork {
         }
         count
     }
+}
+
+/// The courier's number for a learner's attempt: what belongs to an earlier one is told from what belongs to this one.
+fn reader(learner: MemberId, attempt: u64) -> u64 {
+    attempt << 8 | u64::from(learner.0)
 }
 
 fn snapshot_ref(id: SnapshotId) -> SnapshotRef {
@@ -160,14 +172,15 @@ impl Core {
                     self.offer(learner);
                 }
                 Effect::ReadPiece { learner, attempt, index } => {
-                    if disk.courier.piece(u64::from(learner.0), index).is_err() {
+                    if disk.courier.piece(reader(learner, attempt), index).is_err() {
                         self.late.push(Input::PieceRead { learner, attempt, index, bytes: None });
                     }
                 }
                 Effect::CloseSnapshot { learner } => {
                     disk.openings.remove(&learner);
-                    disk.attempts.remove(&learner);
-                    disk.courier.close(u64::from(learner.0));
+                    if let Some(attempt) = disk.attempts.remove(&learner) {
+                        disk.courier.close(reader(learner, attempt));
+                    }
                 }
                 Effect::Receive(snapshot) => {
                     if disk.courier.receive(snapshot_id(snapshot)).is_err() {
@@ -297,6 +310,9 @@ impl Core {
                 let now = self.now();
                 tracing::info!(%zxid, znodes = tree.node_count(), "the tree was built anew to match the leader's");
                 self.member.service.replace_tree(tree, now);
+                let mut effects = Vec::new();
+                self.member.tree_replaced(now, zxid, &mut effects);
+                self.carry_out(&mut effects);
             }
             Err(error) => self.fail(error.context(format!("cannot rebuild the state at {zxid}"))),
         }
@@ -316,7 +332,7 @@ impl Core {
     fn offer(&mut self, learner: MemberId) {
         let Some(opening) = self.disk.openings.get(&learner) else { return };
         let (attempt, at_least) = (opening.attempt, opening.at_least);
-        if self.disk.courier.offer(u64::from(learner.0), at_least.0).is_err() {
+        if self.disk.courier.offer(reader(learner, attempt), at_least.0).is_err() {
             self.disk.openings.remove(&learner);
             self.late.push(Input::SnapshotOpened { learner, attempt, snapshot: None });
         }
@@ -353,17 +369,19 @@ impl Core {
     pub(super) fn handle_courier_events(&mut self) {
         for event in Mailbox::take(&self.mailbox.couriers) {
             match event {
-                CourierEvent::Offered { reader, snapshot } => self.offered(MemberId(reader as u8), snapshot),
+                CourierEvent::Offered { reader, snapshot } => {
+                    if let Some((learner, _)) = self.disk.read_for(reader) {
+                        self.offered(learner, snapshot);
+                    }
+                }
                 CourierEvent::Piece { reader, index, bytes, .. } => {
-                    let learner = MemberId(reader as u8);
-                    if let Some(attempt) = self.disk.attempts.get(&learner).copied() {
+                    if let Some((learner, attempt)) = self.disk.read_for(reader) {
                         self.input(Input::PieceRead { learner, attempt, index, bytes: Some(bytes) });
                     }
                 }
                 CourierEvent::ReadFailed { reader, error } => {
-                    tracing::warn!(member = reader, %error, "cannot read a snapshot for another member");
-                    let learner = MemberId(reader as u8);
-                    if let Some(attempt) = self.disk.attempts.get(&learner).copied() {
+                    if let Some((learner, attempt)) = self.disk.read_for(reader) {
+                        tracing::warn!(member = %learner, %error, "cannot read a snapshot for another member");
                         self.input(Input::PieceRead { learner, attempt, index: 0, bytes: None });
                     }
                 }

@@ -201,7 +201,7 @@ async fn turns(core: Rc<RefCell<Core>>) {
 /// Connects to the other members, if there are any.
 fn links(config: &Config, core: &Rc<RefCell<Core>>) -> anyhow::Result<Option<Peers>> {
     let Some(ensemble) = &config.ensemble else { return Ok(None) };
-    let settings = PeerSettings::new(ensemble.links.clone(), false);
+    let settings = PeerSettings::new(ensemble.links.clone(), config.reconfig_enabled);
     let to_core = Rc::downgrade(core);
     let on_event = move |event| {
         if let Some(core) = to_core.upgrade() {

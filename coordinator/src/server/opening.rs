@@ -18,15 +18,16 @@ use super::disk_work::DiskWork;
 use crate::config::{Config, EnsembleConfig};
 use crate::limits;
 use crate::logging::Complaints;
-use crate::member::Member;
+use crate::member::{Member, members_of, membership, settled_at};
 use crate::request::{Service, Settings};
 use crate::store::{
-    self, CourierHandle, Disk, LogHandle, LogOptions, LogReader, RealDisk, Recovery, Retention,
-    SnapshotHandle, SnapshotReader,
+    self, CourierHandle, Disk, Log, LogHandle, LogOptions, LogReader, RealDisk, Recovery, RecoveryReport,
+    Retention, SnapshotHandle, SnapshotReader, StoreError, salvage,
 };
 use crate::tree::Tree;
+use crate::tree::command::{Command, Op};
 use crate::tree::snapshot::Loader;
-use crate::zab::{self, Entry, MemberId, Membership, Persistent, Replica, Timing, Voter};
+use crate::zab::{self, Entry, MemberId, Membership, Persistent, Replica, Timing};
 
 /// Opens the data directory and rebuilds the tree.
 pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyhow::Result<Rc<RefCell<Core>>> {
@@ -44,9 +45,12 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
     };
     let seed = random_seed()?;
     let hash_seed = u64::from_le_bytes(*seed.first_chunk().expect("a seed has 32 bytes"));
-    let mut recovery = Recovery::open(Arc::clone(&log_disk), Arc::clone(&data_disk), options)?;
-    let (tree, before, recent) = recover(&mut recovery, hash_seed)?;
-    let (log, report) = recovery.finish()?;
+    let Recovered { tree, before, recent, log, report } = match &config.ensemble {
+        Some(ensemble) if ensemble.membership.members.len() > 1 => {
+            recover_or_salvage(&log_disk, &data_disk, &options, hash_seed)?
+        }
+        _ => recover(&log_disk, &data_disk, &options, hash_seed)?,
+    };
     for warning in &report.warnings {
         tracing::warn!("{warning}");
     }
@@ -89,19 +93,32 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
         tree: config.tree.clone(),
         auth: config.auth.clone(),
         reconfig_enabled: config.reconfig_enabled,
+        read_only_mode: config.read_only_mode,
+        leader_serves: config.ensemble.as_ref().is_none_or(|ensemble| ensemble.leader_serves),
+        members_text: config.ensemble.as_ref().map(|ensemble| ensemble.membership.text()),
     };
     let mut service = Service::new(settings, tree, seed, now(started));
     service.metrics_mut().dbinittime.record(started.elapsed());
     service.metrics_mut().startup_txns_loaded.record_count(report.records);
+    // What clients decided is later than what files say.
+    let dynamic = config.reconfig_enabled && service.tree().members().version > 0;
+    let (members, next) = match &config.ensemble {
+        Some(ensemble) => members_of(service.tree(), service.tree().zxid())
+            .filter(|_| dynamic && service.tree().members().version > ensemble.membership.version)
+            .unwrap_or_else(|| (membership(&ensemble.membership), None)),
+        None => (Membership::of_voters([MemberId(config.server_id)]), None),
+    };
+    let members_at = if dynamic { settled_at(service.tree(), next.is_some()) } else { Zxid::ZERO };
     let replica_settings = match &config.ensemble {
         None => zab::Settings::new(
             MemberId(config.server_id),
             Membership::of_voters([MemberId(config.server_id)]),
         ),
-        Some(ensemble) => replica_settings(ensemble),
+        Some(ensemble) => replica_settings(ensemble, members),
     };
     let store::Epochs { accepted, current, complete } = report.epochs;
-    let persistent = Persistent { epochs: zab::Epochs { accepted, current, complete }, before, recent };
+    let persistent =
+        Persistent { epochs: zab::Epochs { accepted, current, complete }, before, recent, members_at, next };
     let replica = Replica::new(replica_settings, persistent, hash_seed, now(started).monotonic_us);
     Ok(Rc::new(RefCell::new(Core {
         member: Member::new(service, replica),
@@ -141,13 +158,8 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
     })))
 }
 
-fn replica_settings(ensemble: &EnsembleConfig) -> zab::Settings {
-    let configured = &ensemble.membership;
-    let voter = |id| Voter { weight: configured.weight(id), group: configured.group(id) };
-    let voters = configured.voters().map(|member| (MemberId(member.id), voter(member.id))).collect();
-    let observers = configured.members.iter().filter(|member| !member.is_voter());
-    let observers = observers.map(|member| MemberId(member.id)).collect();
-    let settings = zab::Settings::new(MemberId(ensemble.my_id), Membership { voters, observers });
+fn replica_settings(ensemble: &EnsembleConfig, members: Membership) -> zab::Settings {
+    let settings = zab::Settings::new(MemberId(ensemble.my_id), members);
     zab::Settings {
         timing: Timing {
             ping_us: ensemble.ping.as_micros() as u64,
@@ -164,14 +176,58 @@ fn replica_settings(ensemble: &EnsembleConfig) -> zab::Settings {
 const RECENT_RECORDS: usize = 4096;
 const RECENT_BYTES: usize = 4 << 20;
 
+/// What was found on disk.
+struct Recovered {
+    tree: Tree,
+    /// The zxid before the first of `recent`.
+    before: Zxid,
+    /// The end of the log.
+    recent: Vec<Entry>,
+    log: Log,
+    report: RecoveryReport,
+}
+
+/// How often damage is put aside before a start is given up.
+const SALVAGES_MAX: usize = 8;
+
+/// What is damaged is put aside: the others have it. This member has no voice until it got everything from them.
+fn recover_or_salvage(
+    log_disk: &Arc<dyn Disk>,
+    snapshot_disk: &Arc<dyn Disk>,
+    options: &LogOptions,
+    hash_seed: u64,
+) -> anyhow::Result<Recovered> {
+    for _ in 0..SALVAGES_MAX {
+        let error = match recover(log_disk, snapshot_disk, options, hash_seed) {
+            Ok(recovered) => return Ok(recovered),
+            Err(error) => error,
+        };
+        match error.downcast_ref::<StoreError>() {
+            Some(damage @ StoreError::Damaged { .. }) => {
+                let salvaged = salvage(log_disk, snapshot_disk, damage)?;
+                tracing::error!(%salvaged, "data is damaged; what is missing is fetched from the other members");
+            }
+            _ => return Err(error),
+        }
+    }
+    recover(log_disk, snapshot_disk, options, hash_seed)
+}
+
 /// The newest snapshot, and every command after it executed again; then the end of the log.
-fn recover(recovery: &mut Recovery, hash_seed: u64) -> anyhow::Result<(Tree, Zxid, Vec<Entry>)> {
+fn recover(
+    log_disk: &Arc<dyn Disk>,
+    snapshot_disk: &Arc<dyn Disk>,
+    options: &LogOptions,
+    hash_seed: u64,
+) -> anyhow::Result<Recovered> {
+    let mut recovery = Recovery::open(Arc::clone(log_disk), Arc::clone(snapshot_disk), options.clone())?;
     let mut tree = load(recovery.snapshot(), hash_seed)?;
     let mut before = tree.zxid();
     let (mut recent, mut recent_bytes) = (VecDeque::new(), 0);
     while let Some((zxid, bytes)) = recovery.next_record()? {
         execute(&mut tree, zxid, &bytes)?;
-        let entry = Entry { zxid: Zxid(zxid), origin: MemberId(0), serial: 0, bytes };
+        let members = members_in(&bytes);
+        let entry = Entry { zxid: Zxid(zxid), origin: MemberId(0), serial: 0, bytes, members };
         recent_bytes += entry.size();
         recent.push_back(entry);
         while recent.len() > RECENT_RECORDS || recent_bytes > RECENT_BYTES {
@@ -180,7 +236,16 @@ fn recover(recovery: &mut Recovery, hash_seed: u64) -> anyhow::Result<(Tree, Zxi
             before = oldest.zxid;
         }
     }
-    Ok((tree, before, recent.into()))
+    let (log, report) = recovery.finish()?;
+    Ok(Recovered { tree, before, recent: recent.into(), log, report })
+}
+
+/// Who the members are from a command on, if it changes that.
+fn members_in(bytes: &[u8]) -> Option<Arc<Membership>> {
+    let Ok(Command { op: Op::Members { text, dynamic: true }, .. }) = Command::decode(bytes) else {
+        return None;
+    };
+    Some(Arc::new(membership(&crate::config::Membership::parse(text).ok()?)))
 }
 
 /// A snapshot and the records after it.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use client::wire::zk::Zxid;
+
 use super::Core;
 use crate::audit::Audit;
 use crate::limits::LISTING_ENTRIES_MAX;
@@ -11,10 +13,10 @@ use crate::net::four_letter::operation_code;
 use crate::net::tls::HandshakeCounts;
 use crate::request::connection::{Connection, Phase};
 use crate::view::{
-    Answer, ConnectionView, DigestView, Expiring, LatencyView, Mode, Query, ServerView, SessionNumber,
-    SessionsView, SnapshotView, WatchSummary,
+    Answer, ConnectionView, DigestView, EnsembleView, Expiring, LatencyView, Mode, Query, ServerView,
+    SessionNumber, SessionsView, SnapshotView, WatchSummary,
 };
-use crate::zab::Standing;
+use crate::zab::{MemberId, Standing};
 
 /// Which way of computing the running digest; grows when that changes.
 const DIGEST_VERSION: u32 = 1;
@@ -22,11 +24,14 @@ const DIGEST_VERSION: u32 = 1;
 impl Core {
     /// Answers everything but streams.
     pub fn answer(&mut self, query: Query) -> Answer {
-        if !self.member.service.is_serving() {
-            return Answer::NotServing;
+        if !self.member.service.is_serving() && !self.member.service.is_read_only() {
+            return match query {
+                Query::Readiness => Answer::NotReady(self.why_not_ready()),
+                _ => Answer::NotServing,
+            };
         }
         match query {
-            Query::Server => Answer::Server(Box::new(self.server_view())),
+            Query::Server | Query::Readiness => Answer::Server(Box::new(self.server_view())),
             Query::Metrics => {
                 let mut metrics = self.member.service.metrics().clone();
                 metrics.unsuccessful_handshake = self.handshakes(|counts| &counts.failed);
@@ -92,6 +97,39 @@ impl Core {
         }
     }
 
+    fn why_not_ready(&self) -> String {
+        let replica = self.member.replica();
+        match self.diverged {
+            Some(zxid) => format!("the state at {zxid} is not that of the other members"),
+            None if self.member.is_alone() => "the server starts".to_owned(),
+            None => format!("not in step with the ensemble ({})", replica.phase().to_lowercase()),
+        }
+    }
+
+    fn ensemble_view(&self) -> Option<EnsembleView> {
+        if !self.member.service.is_member() {
+            return None;
+        }
+        let replica = self.member.replica();
+        let members = replica.membership();
+        let in_step = |(id, in_step, _): &(MemberId, bool, Zxid)| in_step.then_some(*id);
+        let learners = replica.learners();
+        let (voters, others): (Vec<_>, Vec<_>) =
+            learners.iter().filter_map(in_step).partition(|id| members.is_voter(*id));
+        Some(EnsembleView {
+            my_id: replica.id().0,
+            voting: members.is_voter(replica.id()),
+            leader: replica.standing().leader(replica.id()).map(|id| id.0),
+            phase: replica.phase(),
+            epoch: replica.epochs().current,
+            voters: members.voters.len() as u64,
+            learners: learners.len() as u64,
+            synced_followers: voters.len() as u64,
+            synced_observers: others.into_iter().map(|id| id.0).collect(),
+            members: self.member.service.tree().members_text().to_owned(),
+        })
+    }
+
     fn server_view(&self) -> ServerView {
         let (service, metrics) = (&self.member.service, self.member.service.metrics());
         let tree = service.tree();
@@ -103,12 +141,14 @@ impl Core {
             }
         }
         ServerView {
-            mode: service.is_serving().then(|| match self.member.replica().standing() {
+            mode: Some(match self.member.replica().standing() {
+                Standing::Looking if service.is_read_only() => Mode::ReadOnly,
                 Standing::Leading { .. } if self.member.is_alone() => Mode::Standalone,
                 Standing::Leading { .. } => Mode::Leader,
                 Standing::Observing { .. } => Mode::Observer,
                 Standing::Following { .. } | Standing::Looking => Mode::Follower,
             }),
+            ensemble: self.ensemble_view(),
             zxid: tree.zxid().0,
             // ZooKeeper keeps its root under two names and counts both.
             node_count: tree.node_count() as u64 + 1,

@@ -197,7 +197,7 @@ impl Log {
 
     /// Forgets every record after `zxid`, and the snapshots that hold what they did, durably; what is appended next follows
     /// `zxid`. Changes nothing and returns false if the log has no record of that zxid and does not begin there, or if no
-    /// good snapshot that leads to it would be left. No snapshot may be in the making.
+    /// good snapshot that leads to it would be left. A snapshot in the making must hold nothing that is to be forgotten.
     ///
     /// # Panics
     /// If anything was collected and not flushed.
@@ -217,7 +217,7 @@ impl Log {
     }
 
     /// Forgets everything and begins after the snapshot at `zxid` that a [`transfer::SnapshotReceiver`] received completely,
-    /// whether the log had come as far, or further. No snapshot may be in the making.
+    /// whether the log had come as far, or further. A snapshot in the making must hold only what was committed.
     ///
     /// # Panics
     /// If anything was collected and not flushed.

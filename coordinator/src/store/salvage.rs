@@ -77,21 +77,14 @@ pub fn salvage(
     Ok(Salvaged { damage: damage.to_string(), moved, last_zxid: end.last.zxid })
 }
 
-/// Makes durable that the history is incomplete. Epochs that cannot be read are replaced by the least that they were.
+/// Makes durable that the history is incomplete. Epochs that cannot be read are replaced by what the files' names and the
+/// note tell: a current epoch above zero says that there once was a history, even if nothing of it is left.
 fn give_up_completeness(
     log_disk: &dyn Disk,
     snapshot_disk: &dyn Disk,
     moved: &mut Vec<PathBuf>,
 ) -> Result<(), StoreError> {
     let names = list(log_disk)?;
-    let saved = match Epochs::read(log_disk, &names) {
-        Ok(saved) => saved.unwrap_or_default(),
-        Err(StoreError::Damaged { .. }) => {
-            keep_epochs(log_disk, &names, moved)?;
-            Epochs::default()
-        }
-        Err(error) => return Err(error),
-    };
     let segments = numbers(log_disk, segment::parse_name)?;
     let snapshots = numbers(snapshot_disk, snapshot::parse_name)?;
     let noted = match PositionFile::read(log_disk, &names)? {
@@ -99,6 +92,14 @@ fn give_up_completeness(
         _ => 0,
     };
     let newest = segments.last().max(snapshots.last()).copied().unwrap_or(0).max(noted);
+    let saved = match Epochs::read(log_disk, &names) {
+        Ok(saved) => saved.unwrap_or(Epochs::of_history(newest)),
+        Err(StoreError::Damaged { .. }) => {
+            keep_epochs(log_disk, &names, moved)?;
+            Epochs::of_history(newest)
+        }
+        Err(error) => return Err(error),
+    };
     Epochs { complete: false, ..saved.beside(newest) }.save(log_disk)
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use client::wire::zk::{Acl, ErrorCode, Identity, perms};
 
 use super::command::{AclRecord, IdentityRecord};
+use crate::limits::ACL_ENTRIES_MAX;
 
 /// A list in the [`AclTable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -191,9 +192,6 @@ fn contains((network, bits): (IpAddr, u32), address: IpAddr) -> bool {
     }
 }
 
-/// More entries than this in one list are refused: `auth` multiplies the entries that were sent.
-const ENTRIES_MAX: usize = 10_000;
-
 /// Whether an identity was proven, as opposed to noticed (`ip`) or granted by configuration (`super`).
 fn is_authenticated(scheme: &str) -> bool {
     !matches!(scheme, "ip" | "super")
@@ -213,7 +211,7 @@ pub fn checked(
         if !seen.insert((acl.perms, acl.scheme, acl.id)) {
             continue;
         }
-        if out.len() >= ENTRIES_MAX {
+        if out.len() >= ACL_ENTRIES_MAX {
             return Err(ErrorCode::InvalidAcl);
         }
         let mut push = |scheme: &str, id: &str| {

@@ -122,7 +122,21 @@ pub enum Op<'a> {
         path: &'a str,
         version: i32,
     },
-    /// An operation of a multi that the server refused by its configuration or its arguments alone.
+    /// A client wants other members. What comes of that only the leader can say, so this is never logged.
+    Reconfig {
+        joining: Option<&'a str>,
+        leaving: Option<&'a str>,
+        members: Option<&'a str>,
+        version: i64,
+    },
+    /// The members from here on, one line each. `dynamic`: a client changed them; else they are what files say.
+    Members {
+        text: &'a str,
+        dynamic: bool,
+    },
+    /// The last change of the members is committed: the ones before it have no say any more.
+    MembersSettled,
+    /// An operation that the server refused by its configuration or its arguments alone.
     Refused {
         code: i32,
     },
@@ -144,6 +158,8 @@ impl Op<'_> {
             Op::SetData { .. } => "SetData",
             Op::SetAcl { .. } => "SetAcl",
             Op::Check { .. } => "Check",
+            Op::Reconfig { .. } | Op::Members { .. } => "Reconfig",
+            Op::MembersSettled => "MembersSettled",
             Op::Refused { .. } => "Refused",
             Op::Multi(_) => "Multi",
         }
@@ -162,6 +178,9 @@ impl Op<'_> {
             Op::Start { .. }
             | Op::CreateSession { .. }
             | Op::CloseSession
+            | Op::Reconfig { .. }
+            | Op::Members { .. }
+            | Op::MembersSettled
             | Op::Refused { .. }
             | Op::Multi(_) => "",
         }
@@ -239,6 +258,8 @@ mod tests {
             Op::SetData { path: "/a", data: Some(b""), version: 2 },
             Op::SetData { path: "/a", data: None, version: 2 },
             Op::SetAcl { path: "/a", acl: vec![open], version: 0 },
+            Op::Members { text: "server.1=a:1:2:participant", dynamic: true },
+            Op::MembersSettled,
             Op::Multi(vec![Op::Create(create), Op::Check { path: "/b", version: 1 }]),
         ] {
             let command = Command {

@@ -9,7 +9,7 @@ use super::arena::NodeId;
 use super::command::{self, Command, CreateOp, LifetimeRecord, Op, Rules};
 use super::quota;
 use super::znode::{Owner, Ownership, Znode};
-use super::{Change, Outcome, SYSTEM_NODES, Tree};
+use super::{CONFIG_NODE, Change, Members, Outcome, SYSTEM_NODES, Tree};
 
 /// One command being executed.
 pub(super) struct Execution<'t, 'c> {
@@ -48,9 +48,31 @@ impl<'c> Execution<'_, 'c> {
             Op::SetData { path, data, version } => self.set_data(path, *data, *version),
             Op::SetAcl { path, acl, version } => self.set_acl(path, acl, *version),
             Op::Check { path, version } => self.check(path, *version),
+            Op::Reconfig { .. } => Err(ErrorCode::Unimplemented),
+            Op::Members { text, dynamic } => Ok(self.set_members(text, *dynamic)),
+            Op::MembersSettled => {
+                self.tree.members.before = None;
+                Ok(Outcome::Checked)
+            }
             Op::Refused { code } => Err(ErrorCode::from_wire(*code).unwrap_or(ErrorCode::BadArguments)),
             Op::Multi(ops) => Ok(self.multi(ops)),
         }
+    }
+
+    /// Who the members are. Whether somebody may decide that was checked by the leader, as of the place before this one.
+    fn set_members(&mut self, text: &str, dynamic: bool) -> Outcome<'c> {
+        let id = self.existing(CONFIG_NODE).expect("a system node");
+        let before = String::from_utf8_lossy(self.tree.node(id).data().unwrap_or_default()).into_owned();
+        let version = if dynamic { self.zxid.0 } else { 0 };
+        let data = format!("{text}\nversion={version:x}");
+        self.tree.members = Members { version, before: dynamic.then_some(before) };
+        // Its version is never counted; what files say is not even a change.
+        let (mzxid, mtime) = if dynamic { (self.zxid, self.command.time_ms) } else { (Zxid::ZERO, 0) };
+        self.tree.set_content(id, Some(data.as_bytes()), Some((-1, mzxid, mtime)));
+        if dynamic {
+            self.changed(EventType::NodeDataChanged, CONFIG_NODE, id, id);
+        }
+        Outcome::MembersSet { data, stat: self.tree.node(id).stat() }
     }
 
     fn session(&self) -> SessionId {

@@ -25,6 +25,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use client::wire::zk::{Acl, ErrorCode, EventType, SessionId, Stat, Zxid, path, perms};
+use serde::{Deserialize, Serialize};
 
 use self::acl::{AclId, AclList, AclTable, Identified};
 use self::arena::{Arena, NodeId};
@@ -50,6 +51,10 @@ pub enum Outcome<'c> {
     Deleted,
     DataSet(Stat),
     AclSet(Stat),
+    MembersSet {
+        data: String,
+        stat: Stat,
+    },
     Checked,
     Multi(Vec<Outcome<'c>>),
     /// The operation at `index` failed, so nothing was done.
@@ -100,12 +105,22 @@ pub struct Tree {
     secret: Vec<u8>,
     /// How often each server started to serve.
     starts: BTreeMap<u8, u32>,
+    members: Members,
     /// Bytes of all paths and data.
     data_bytes: u64,
     over_quota: Option<Box<str>>,
     undo: Option<Vec<Undo>>,
     walk: Option<Walk>,
     snapshots: u32,
+}
+
+/// What the last change of the members left.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// The zxid of the change; zero if the members are what configuration files say.
+    pub version: u64,
+    /// What the config node said before the change, until that is known to be committed.
+    pub before: Option<String>,
 }
 
 /// Nodes that are there before anybody creates one, and must stay.
@@ -145,6 +160,7 @@ impl Tree {
             digest: 0,
             secret: Vec::new(),
             starts: BTreeMap::new(),
+            members: Members::default(),
             data_bytes: 0,
             over_quota: None,
             undo: None,
@@ -167,6 +183,17 @@ impl Tree {
 
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// What the last change of the members left; who they are is in the config node.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// What the config node says: a line for each member, and the version.
+    pub fn members_text(&self) -> &str {
+        let node = self.lookup(CONFIG_NODE).and_then(|id| self.node(id).data());
+        node.and_then(|data| std::str::from_utf8(data).ok()).unwrap_or_default()
     }
 
     pub fn secret(&self) -> &[u8] {

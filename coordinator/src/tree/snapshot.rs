@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::acl::AclId;
 use super::arena::NodeId;
 use super::znode::{Owner, Ownership, Znode};
-use super::{Tree, quota};
+use super::{Members, Tree, quota};
 
 /// How large a chunk grows before it is handed on. A node larger than this makes a chunk of its own size.
 pub const CHUNK_SIZE: usize = 256 * 1024;
@@ -54,6 +54,8 @@ struct HeaderRecord {
     #[serde(with = "serde_bytes")]
     secret: Vec<u8>,
     starts: Vec<(u8, u32)>,
+    #[serde(default)]
+    members: Members,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,6 +138,7 @@ impl Tree {
                 digest: self.digest,
                 secret: self.secret.clone(),
                 starts: self.starts.iter().map(|(server, count)| (*server, *count)).collect(),
+                members: self.members.clone(),
             },
         ));
         let acls: Vec<AclListRecord> = self
@@ -298,6 +301,7 @@ impl Loader {
         self.tree.digest = header.digest;
         self.tree.secret = header.secret;
         self.tree.starts = header.starts.into_iter().collect();
+        self.tree.members = header.members;
         Ok(())
     }
 

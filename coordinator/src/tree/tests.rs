@@ -85,6 +85,7 @@ fn owned(outcome: Outcome<'_>) -> Outcome<'static> {
         Outcome::DataSet(stat) => Outcome::DataSet(stat),
         Outcome::AclSet(stat) => Outcome::AclSet(stat),
         Outcome::Checked => Outcome::Checked,
+        Outcome::MembersSet { data, stat } => Outcome::MembersSet { data, stat },
         Outcome::MultiFailed { index, code, count } => Outcome::MultiFailed { index, code, count },
         Outcome::Failed(code) => Outcome::Failed(code),
     }

@@ -4,7 +4,8 @@
 //! the others nothing, and what is on the way to it is bounded. The leader is a member like any other: it may commit
 //! before its own disk has an entry, if a quorum of others has it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use client::wire::zk::Zxid;
@@ -12,7 +13,7 @@ use client::wire::zk::Zxid;
 use super::handshake::{Learner, Sync};
 use super::message::{Carried, Message, Stance, Vote};
 use super::replica::{Common, EPOCH_MAX, Next, letter};
-use super::{Effect, Entry, MemberId, Standing, epoch_of, first_of};
+use super::{Effect, Entry, MemberId, Membership, Standing, epoch_of, first_of};
 
 /// How far a leader has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +53,6 @@ pub struct Leading {
     confirm_asked: u64,
     confirm_told: u64,
     confirm_rounds: VecDeque<(u64, u64)>,
-    /// Members that executed something else.
-    disputed: BTreeSet<MemberId>,
     /// Since when it wants to hand over.
     handing_over: Option<u64>,
 }
@@ -62,8 +61,9 @@ pub struct Leading {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turning {
     pub(super) epoch: u32,
-    /// Everything before is committed, and the others were told.
+    /// Everything before is committed, and the leader makes the epoch its own.
     pub(super) ordered: bool,
+    pub(super) since_us: u64,
 }
 
 /// Bytes of entries in one message, at most; a larger entry travels alone.
@@ -90,7 +90,6 @@ impl Leading {
             confirm_asked: 0,
             confirm_told: 0,
             confirm_rounds: VecDeque::new(),
-            disputed: BTreeSet::new(),
             handing_over: None,
         };
         let notice = leading.notice(common);
@@ -125,13 +124,12 @@ impl Leading {
 
     pub(super) fn notice(&self, common: &Common) -> Message {
         let vote = Vote { complete: true, epoch: self.epoch, zxid: 0, leader: common.id };
-        common.notice(Some(vote), Stance::Leading)
+        common.notice(Some(vote), Stance::Leading, false)
     }
 
     pub(super) fn in_step(&self, common: &Common) -> (usize, usize) {
         let in_step = self.learners.iter().filter(|(_, learner)| learner.serving);
-        let (voters, others): (Vec<_>, Vec<_>) =
-            in_step.partition(|(id, _)| common.membership.is_voter(**id));
+        let (voters, others): (Vec<_>, Vec<_>) = in_step.partition(|(id, _)| common.is_voter_id(**id));
         (voters.len(), others.len())
     }
 
@@ -150,20 +148,21 @@ impl Leading {
         &mut self,
         common: &mut Common,
         now: u64,
-        origin: MemberId,
-        serial: u64,
+        (origin, serial): (MemberId, u64),
         bytes: Bytes,
+        members: Option<Arc<Membership>>,
         out: &mut Vec<Effect>,
     ) -> Option<Zxid> {
         if !self.heard_by_quorum(common, now) || !self.can_propose(common) {
             return None;
         }
         let zxid = self.next_zxid(common);
-        let entry = Entry { zxid, origin, serial, bytes };
+        let entry = Entry { zxid, origin, serial, bytes, members };
+        common.note_members(&entry);
         common.history.append(entry.clone());
         out.push(Effect::Append(entry));
         if zxid.0 & 0xffff_ffff >= u64::from(common.counter_max) {
-            self.turn_epoch(common, self.epoch + 1, out);
+            self.turn_epoch(common, self.epoch + 1, now, out);
         }
         Some(zxid)
     }
@@ -175,16 +174,16 @@ impl Leading {
 
     /// Begins to go on in a later epoch, without an election: what was proposed is committed first, then a quorum makes
     /// the epoch its own, as it did after the election.
-    pub(super) fn turn_epoch(&mut self, common: &mut Common, epoch: u32, out: &mut Vec<Effect>) {
+    pub(super) fn turn_epoch(&mut self, common: &mut Common, epoch: u32, now: u64, out: &mut Vec<Effect>) {
         if epoch <= EPOCH_MAX && self.turning.is_none() {
-            self.turning = Some(Turning { epoch, ordered: false });
+            self.turning = Some(Turning { epoch, ordered: false, since_us: now });
             self.go_on_turning(common, out);
         }
     }
 
     /// An operator gave the ensemble of this one member another state.
-    pub(super) fn replaced(&mut self, common: &mut Common, out: &mut Vec<Effect>) -> Next {
-        self.turn_epoch(common, epoch_of(common.history.last()).max(self.epoch + 1), out);
+    pub(super) fn replaced(&mut self, common: &mut Common, now: u64, out: &mut Vec<Effect>) -> Next {
+        self.turn_epoch(common, epoch_of(common.history.last()).max(self.epoch + 1), now, out);
         Next::Stay
     }
 
@@ -201,7 +200,7 @@ impl Leading {
 
     pub(super) fn turn_if_enough(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
         let Some(Turning { epoch, .. }) = self.turning else { return };
-        let enough = common.membership.is_quorum(|id| {
+        let enough = common.is_quorum(|id| {
             if id == common.id {
                 return self.own_in_step == Some(epoch);
             }
@@ -224,11 +223,12 @@ impl Leading {
     pub(super) fn check(&self, common: &Common, now: u64) -> Next {
         let late = self.stage != Stage::Established && now > self.began_us + common.timing.init_us;
         let deserted = now > self.began_us + common.timing.silence_us && !self.heard_by_quorum(common, now);
-        if late || deserted || common.diverged { Next::Look(None) } else { Next::Stay }
+        let stuck = self.turning.is_some_and(|turning| now > turning.since_us + common.timing.silence_us * 2);
+        if late || deserted || stuck || common.diverged { Next::Look(None) } else { Next::Stay }
     }
 
     fn heard_by_quorum(&self, common: &Common, now: u64) -> bool {
-        common.membership.is_quorum(|id| {
+        common.is_quorum(|id| {
             id == common.id
                 || self.heard_us.get(&id).is_some_and(|heard_us| now <= heard_us + common.timing.silence_us)
         })
@@ -247,6 +247,10 @@ impl Leading {
         }
         if self.stage == Stage::Discovering {
             self.choose_epoch(common, out);
+        }
+        if self.stage == Stage::Established && !common.may_lead(common.id) {
+            // The members were changed, and this one is not to lead any more.
+            self.handing_over.get_or_insert(now);
         }
         self.try_hand_over(common, now, out)
     }
@@ -267,7 +271,7 @@ impl Leading {
                     current,
                     last: Zxid(last),
                     complete,
-                    empty: last == 0,
+                    empty: last == 0 && current == 0 && !complete,
                     need_snapshot,
                     promise: None,
                     sync: Sync::None,
@@ -282,9 +286,10 @@ impl Leading {
                     heard_us: now,
                     round: 0,
                     claim: None,
+                    agrees: None,
                 };
                 self.heard_us.insert(from, now);
-                return self.on_join(common, from, learner, out);
+                return self.on_join(common, from, learner, now, out);
             }
             Message::Accept { attempt, .. }
             | Message::Ready { attempt, .. }
@@ -350,7 +355,8 @@ impl Leading {
             && common.epochs.current == turning.epoch
         {
             self.own_in_step = Some(turning.epoch);
-            // The others get the order with the next flush.
+            // Those in step get the order with the next flush.
+            self.send_lead_to_all(out);
             self.turn_if_enough(common, out);
         } else if self.stage == Stage::Syncing && common.epochs.current == self.epoch {
             self.own_in_step = Some(self.epoch);
@@ -373,16 +379,21 @@ impl Leading {
                 return (self.own_in_step == Some(self.epoch)).then(|| common.history.durable());
             }
             let learner = self.learners.get(&id)?;
-            (learner.in_step == Some(self.epoch) || learner.in_step == self.turning.map(|next| next.epoch))
+            // Before a learner is in step, what it has on disk may be lost with the epoch that it has not yet.
+            let turned = |epoch| self.turning.is_some_and(|turning| turning.epoch == epoch);
+            learner
+                .in_step
+                .is_some_and(|epoch| epoch == self.epoch || turned(epoch))
                 .then_some(learner.durable)
         };
-        let mut places: Vec<Zxid> = common.membership.voters.keys().filter_map(|id| durable(*id)).collect();
+        let mut places: Vec<Zxid> = common.voters().filter_map(durable).collect();
         places.sort_unstable_by(|one, other| other.cmp(one));
         places.dedup();
         let committed = common.history.committed();
-        let place = places.into_iter().take_while(|place| *place > committed).find(|place| {
-            common.membership.is_quorum(|id| durable(id).is_some_and(|durable| durable >= *place))
-        });
+        let place = places
+            .into_iter()
+            .take_while(|place| *place > committed)
+            .find(|place| common.is_quorum(|id| durable(id).is_some_and(|durable| durable >= *place)));
         if let Some(place) = place
             && common.history.commit(place)
         {
@@ -405,7 +416,7 @@ impl Leading {
             }
             let established = self.stage == Stage::Established;
             let commit = if established { common.history.committed() } else { Zxid::ZERO };
-            let until = if common.membership.is_voter(*id) { common.history.last() } else { commit };
+            let until = if common.is_voter_id(*id) { common.history.last() } else { commit };
             while learner.sent < until && learner.flight_bytes < common.flight_bytes {
                 let mut bytes = 0;
                 let entries: Vec<Carried> = common
@@ -425,7 +436,7 @@ impl Leading {
             }
             // The order to make an epoch its own comes behind all that was there when the epoch began.
             let order = match self.turning {
-                Some(Turning { epoch, ordered: true })
+                Some(Turning { epoch, ordered: true, .. })
                     if self.own_in_step == Some(epoch) && learner.sent == common.history.last() =>
                 {
                     Some(epoch)
@@ -481,7 +492,7 @@ impl Leading {
         }
         let mut told = None;
         while let Some((round, ticket)) = self.confirm_rounds.front().copied() {
-            let sure = common.membership.is_quorum(|id| {
+            let sure = common.is_quorum(|id| {
                 id == common.id
                     || self.learners.get(&id).is_some_and(|learner| learner.serving && learner.round >= round)
             });
@@ -518,24 +529,48 @@ impl Leading {
         Next::Stay
     }
 
-    /// Whether a learner executed what the leader did. If one did not, that one stops; if most did not, the leader does.
+    /// Whether a learner executed what the leader did.
     fn compare_claim(&mut self, common: &mut Common, id: MemberId, out: &mut Vec<Effect>) -> Next {
-        let Some((zxid, digest)) = self.learners.get(&id).and_then(|learner| learner.claim) else {
-            return Next::Stay;
-        };
-        if common.digest_at(zxid).is_none_or(|own| own == digest) {
-            return Next::Stay;
+        let Some(learner) = self.learners.get_mut(&id) else { return Next::Stay };
+        let Some((zxid, digest)) = learner.claim else { return Next::Stay };
+        if let Some(own) = common.digest_at(zxid) {
+            learner.agrees = Some((zxid, own == digest));
         }
-        self.disputed.insert(id);
-        if let Some(learner) = self.remove_learner(common, id, out) {
-            out.push(Effect::Send(id, Message::Diverged { attempt: learner.attempt, zxid: zxid.0 }));
-        }
-        if common.membership.is_quorum(|id| self.disputed.contains(&id)) {
-            common.diverged = true;
-            out.push(Effect::Diverged { zxid });
-            return Next::Look(None);
+        if self.learners.values().any(|learner| learner.agrees.is_some_and(|(_, agrees)| !agrees)) {
+            return self.judge(common, out);
         }
         Next::Stay
+    }
+
+    /// Somebody executed something else. Who is wrong is for most to say: those whom they do not agree with stop, be it the
+    /// leader. If nobody has most on its side, everybody stops who cannot be trusted any more.
+    fn judge(&mut self, common: &mut Common, out: &mut Vec<Effect>) -> Next {
+        let verdict = |id: MemberId| self.learners.get(&id).and_then(|learner| learner.agrees);
+        let differing = self.learners.keys().filter_map(|id| verdict(*id).filter(|(_, agrees)| !agrees));
+        let Some((since, _)) = differing.min() else { return Next::Stay };
+        let says = |id: MemberId| verdict(id).filter(|(zxid, _)| *zxid >= since).map(|(_, agrees)| agrees);
+        let leader_is_right = common.is_quorum(|id| id == common.id || says(id) == Some(true));
+        let leader_is_wrong = common.is_quorum(|id| id != common.id && says(id) == Some(false));
+        let all_are_heard = common.voters().all(|id| id == common.id || says(id).is_some());
+        if !leader_is_right && !leader_is_wrong && !all_are_heard {
+            return Next::Stay;
+        }
+        if !leader_is_wrong {
+            let wrong: Vec<MemberId> =
+                self.learners.keys().copied().filter(|id| says(*id) == Some(false)).collect();
+            for id in wrong {
+                if let Some(learner) = self.remove_learner(common, id, out) {
+                    let (attempt, zxid) = (learner.attempt, since.0);
+                    out.push(Effect::Send(id, Message::Diverged { attempt, zxid }));
+                }
+            }
+        }
+        if leader_is_right {
+            return Next::Stay;
+        }
+        common.diverged = true;
+        out.push(Effect::Diverged { zxid: since });
+        Next::Look(None)
     }
 
     // ---- Beside the protocol ----
@@ -570,7 +605,7 @@ impl Leading {
         let candidates = self
             .learners
             .iter()
-            .filter(|(id, learner)| learner.serving && common.membership.may_lead(**id))
+            .filter(|(id, learner)| learner.serving && common.may_lead(**id))
             .map(|(id, learner)| (learner.durable, *id));
         let Some((durable, successor)) = candidates.max() else { return Next::Stay };
         let ready = durable >= last && common.history.committed() >= last;

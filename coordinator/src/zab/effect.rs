@@ -69,8 +69,12 @@ pub enum Input {
     },
     /// This member is about to stop. If it leads, somebody else should.
     HandOver,
-    /// The members are others from now on.
-    Members(Membership),
+    /// Who the members are, by what is on disk; see [`super::Persistent::next`].
+    Members {
+        membership: Membership,
+        at: Zxid,
+        next: Option<(Zxid, Membership)>,
+    },
 }
 
 /// What has to be done, in this order.

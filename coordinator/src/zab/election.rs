@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use client::wire::zk::Zxid;
+
 use super::message::{Message, Stance, Vote};
 use super::replica::{Common, Next};
 use super::{Effect, MemberId};
@@ -29,6 +31,7 @@ struct Notice {
     stance: Stance,
     complete: bool,
     empty: bool,
+    members_at: Zxid,
 }
 
 const RESEND_US_MIN: u64 = 100_000;
@@ -55,13 +58,13 @@ impl Looking {
         looking
     }
 
-    pub(super) fn notice(&self, common: &Common) -> Message {
-        let stance = if common.is_voter() { Stance::Looking } else { Stance::Observing };
-        common.notice(self.vote.filter(|_| common.is_voter()), stance)
+    /// Whoever looks votes; whether that voice counts is decided by those who hear it, by who the members are for them.
+    pub(super) fn notice(&self, common: &Common, asks: bool) -> Message {
+        common.notice(self.vote, Stance::Looking, asks)
     }
 
     fn broadcast(&self, common: &Common, out: &mut Vec<Effect>) {
-        let notice = self.notice(common);
+        let notice = self.notice(common, true);
         out.extend(common.peers().map(|peer| Effect::Send(peer, notice.clone())));
     }
 
@@ -96,16 +99,16 @@ impl Looking {
         now: u64,
         out: &mut Vec<Effect>,
     ) -> Next {
-        let Message::Notice { round, vote, stance, complete, empty } = *message else { return Next::Stay };
-        if stance == Stance::Observing {
-            out.push(Effect::Send(from, self.notice(common)));
+        let Message::Notice { round, vote, stance, complete, empty, asks, members_at } = *message else {
+            return Next::Stay;
+        };
+        let members_at = Zxid(members_at);
+        let knows_better = members_at > common.members_at;
+        if !common.is_voter_id(from) && !knows_better {
             return Next::Stay;
         }
-        if !common.membership.is_voter(from) {
-            return Next::Stay;
-        }
-        let vote = vote.filter(|vote| common.membership.may_lead(vote.leader));
-        self.heard.insert(from, Notice { round, vote, stance, complete, empty });
+        let vote = vote.filter(|vote| common.may_lead(vote.leader) || knows_better);
+        self.heard.insert(from, Notice { round, vote, stance, complete, empty, members_at });
         if stance == Stance::Looking {
             if round > common.round {
                 common.round = round;
@@ -113,7 +116,9 @@ impl Looking {
                 self.settle_us = None;
                 self.broadcast(common, out);
             } else if round < common.round {
-                out.push(Effect::Send(from, self.notice(common)));
+                if asks {
+                    out.push(Effect::Send(from, self.notice(common, false)));
+                }
             } else if vote > self.vote {
                 self.vote = vote;
                 self.settle_us = None;
@@ -135,11 +140,8 @@ impl Looking {
             self.settle_us = None;
             return Next::Stay;
         }
-        let everybody = common
-            .membership
-            .voters
-            .keys()
-            .all(|voter| self.supports(common, *voter, vote) || !common.is_linked(*voter));
+        let everybody =
+            common.voters().all(|voter| self.supports(common, voter, vote) || !common.is_linked(voter));
         let settle_us = *self.settle_us.get_or_insert(now + common.timing.gather_us);
         if !everybody && now < settle_us {
             return Next::Stay;
@@ -147,13 +149,22 @@ impl Looking {
         if vote.leader == common.id { Next::Lead(vote) } else { Next::Follow(vote.leader) }
     }
 
-    /// Whom a quorum already follows, if that one says that it leads.
+    /// Whom a quorum already follows, if that one says that it leads. Or who leads members that are others than this one
+    /// knows: it cannot tell what a quorum of those is, and to follow is safe in any case.
     fn established(&self, common: &Common) -> Option<MemberId> {
+        let later = self
+            .heard
+            .iter()
+            .filter(|(_, notice)| notice.stance == Stance::Leading && notice.members_at > common.members_at)
+            .max_by_key(|(_, notice)| notice.members_at);
+        if let Some((leader, _)) = later {
+            return Some(*leader);
+        }
         let leads = |(id, notice): (&MemberId, &Notice)| {
-            (notice.stance == Stance::Leading && common.membership.may_lead(*id)).then_some(*id)
+            (notice.stance == Stance::Leading && common.may_lead(*id)).then_some(*id)
         };
         self.heard.iter().filter_map(leads).find(|leader| {
-            common.membership.is_quorum(|voter| {
+            common.is_quorum(|voter| {
                 self.heard.get(&voter).is_some_and(|notice| {
                     notice.stance != Stance::Looking && notice.vote.is_some_and(|vote| vote.leader == *leader)
                 })
@@ -182,7 +193,7 @@ impl Looking {
                 return None;
             }
             if voter == common.id {
-                return Some((common.epochs.complete, common.history.is_empty()));
+                return Some(common.voice());
             }
             self.heard.get(&voter).map(|notice| (notice.complete, notice.empty))
         })

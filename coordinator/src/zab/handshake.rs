@@ -8,9 +8,10 @@
 use bytes::Bytes;
 use client::wire::zk::Zxid;
 
-use super::broadcast::{Leading, Stage};
+use super::broadcast::{Leading, Stage, Turning};
 use super::history::Place;
 use super::message::{Blob, Message, Plan, SnapshotRef};
+use super::planted::{self, Mistake};
 use super::replica::{Common, EPOCH_MAX, Next};
 use super::{Effect, MemberId, epoch_of};
 
@@ -44,6 +45,8 @@ pub(super) struct Learner {
     pub(super) round: u64,
     /// What it says it executed.
     pub(super) claim: Option<(Zxid, u64)>,
+    /// Whether that was what the leader executed, when it could last be told.
+    pub(super) agrees: Option<(Zxid, bool)>,
 }
 
 /// How a learner gets the leader's history.
@@ -65,6 +68,7 @@ impl Leading {
         common: &mut Common,
         from: MemberId,
         learner: Learner,
+        now: u64,
         out: &mut Vec<Effect>,
     ) -> Next {
         if learner.accepted >= EPOCH_MAX {
@@ -85,25 +89,29 @@ impl Leading {
         match self.stage {
             Stage::Discovering => self.choose_epoch(common, out),
             Stage::Choosing => {}
-            Stage::Accepting | Stage::Syncing
-                if accepted > self.epoch && common.membership.is_voter(from) =>
-            {
+            Stage::Accepting | Stage::Syncing if accepted > self.epoch && common.is_voter_id(from) => {
                 // It promised a later epoch to somebody who did not make it.
                 self.stage = Stage::Discovering;
                 self.choose_epoch(common, out);
             }
             Stage::Established if accepted > self.epoch && self.turning.is_none() => {
-                self.turn_epoch(common, accepted + 1, out);
+                self.turn_epoch(common, accepted + 1, now, out);
+                self.send_lead(from, out);
             }
-            Stage::Established if self.turning.is_some() => {}
             _ => self.send_lead(from, out),
         }
         Next::Stay
     }
 
     fn send_lead(&self, to: MemberId, out: &mut Vec<Effect>) {
-        if let Some(learner) = self.learners.get(&to) {
-            out.push(Effect::Send(to, Message::Lead { attempt: learner.attempt, epoch: self.epoch }));
+        // While the epoch turns, whoever joins helps: to commit what is left of the old one, or to make the new one.
+        let epoch = match self.turning {
+            Some(Turning { epoch, ordered: true, .. }) => epoch,
+            _ => self.epoch,
+        };
+        let saved = self.turning.is_none_or(|turning| !turning.ordered || self.own_in_step == Some(epoch));
+        if let Some(learner) = self.learners.get(&to).filter(|_| saved) {
+            out.push(Effect::Send(to, Message::Lead { attempt: learner.attempt, epoch }));
         }
     }
 
@@ -117,14 +125,14 @@ impl Leading {
     pub(super) fn choose_epoch(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
         let voice = |id: MemberId| {
             if id == common.id {
-                return Some((common.epochs.complete, common.history.is_empty()));
+                return Some(common.voice());
             }
             self.learners.get(&id).map(|learner| (learner.complete, learner.empty))
         };
         if !common.is_enough(self.candidacy_complete, u64::MAX, voice) {
             return;
         }
-        let voters = self.learners.iter().filter(|(id, _)| common.membership.is_voter(**id));
+        let voters = self.learners.iter().filter(|(id, _)| common.is_voter_id(**id));
         let promised = voters.map(|(_, learner)| learner.accepted).max().unwrap_or(0);
         let promised = promised.max(common.intended().accepted).max(epoch_of(common.history.last()));
         self.epoch = promised + 1;
@@ -152,7 +160,7 @@ impl Leading {
             Stage::Discovering | Stage::Choosing => Next::Stay,
             Stage::Accepting => {
                 let own = (common.epochs.current, common.history.last());
-                if counts && learner.complete && (current, last) > own {
+                if counts && learner.complete && common.may_lead(from) && (current, last) > own {
                     return Next::Look(None);
                 }
                 self.begin_sync_if_enough(common, now, out)
@@ -173,7 +181,7 @@ impl Leading {
     ) -> Next {
         let voice = |id: MemberId| {
             if id == common.id {
-                return Some((common.epochs.complete, common.history.is_empty()));
+                return Some(common.voice());
             }
             let learner = self.learners.get(&id).filter(|learner| learner.promise == Some(true));
             learner.map(|learner| (learner.complete, learner.empty))
@@ -206,7 +214,7 @@ impl Leading {
 
     /// Finds out what a learner lacks, and sends it or asks for it.
     pub(super) fn begin_sync(&mut self, common: &mut Common, to: MemberId, out: &mut Vec<Effect>) {
-        let voter = common.membership.is_voter(to);
+        let voter = common.is_voter_id(to);
         if !voter && self.stage != Stage::Established {
             // Observers get what is committed, and nothing is yet.
             return;
@@ -383,7 +391,8 @@ impl Leading {
 
     /// The leader leads when a quorum, perhaps without itself, has its history and its epoch on disk.
     pub(super) fn establish_if_enough(&mut self, common: &mut Common, now: u64, out: &mut Vec<Effect>) {
-        if self.stage != Stage::Syncing || !self.is_in_step_quorum(common) {
+        let enough = self.is_in_step_quorum(common) || planted::is(Mistake::ProposeBeforeSync);
+        if self.stage != Stage::Syncing || !enough {
             return;
         }
         self.stage = Stage::Established;
@@ -394,14 +403,14 @@ impl Leading {
         for id in learners {
             if self.learners[&id].in_step.is_some() {
                 self.let_serve(common, id, out);
-            } else if !common.membership.is_voter(id) && self.learners[&id].promise.is_some() {
+            } else if !common.is_voter_id(id) && self.learners[&id].promise.is_some() {
                 self.begin_sync(common, id, out);
             }
         }
     }
 
     pub(super) fn is_in_step_quorum(&self, common: &Common) -> bool {
-        common.membership.is_quorum(|id| {
+        common.is_quorum(|id| {
             if id == common.id {
                 return self.own_in_step == Some(self.epoch);
             }

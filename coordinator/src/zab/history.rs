@@ -212,7 +212,7 @@ mod tests {
 
     fn entry(epoch: u64, counter: u64) -> Entry {
         let zxid = Zxid(epoch << 32 | counter);
-        Entry { zxid, origin: MemberId(1), serial: 0, bytes: Bytes::new() }
+        Entry { zxid, origin: MemberId(1), serial: 0, bytes: Bytes::new(), members: None }
     }
 
     fn history() -> History {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use client::wire::zk::Zxid;
 
 use super::message::{Carried, Message, Plan, SnapshotRef, Stance, Vote};
+use super::planted::{self, Mistake};
 use super::replica::{Common, EPOCH_MAX, Next, letter};
 use super::{Effect, Entry, Epochs, MemberId, Standing};
 
@@ -115,8 +116,7 @@ impl Learning {
 
     pub(super) fn notice(&self, common: &Common) -> Message {
         let vote = Vote { complete: true, epoch: self.epoch, zxid: 0, leader: self.leader };
-        let stance = if common.is_voter() { Stance::Following } else { Stance::Observing };
-        common.notice(common.is_voter().then_some(vote), stance)
+        common.notice(Some(vote), Stance::Following, false)
     }
 
     /// Begins with this leader (again).
@@ -176,7 +176,10 @@ impl Learning {
         now: u64,
         out: &mut Vec<Effect>,
     ) -> Next {
-        let Message::Notice { stance, vote, round, .. } = message else { return Next::Stay };
+        let Message::Notice { stance, vote, round, asks, .. } = message else { return Next::Stay };
+        if *asks && *stance == Stance::Looking {
+            out.push(Effect::Send(from, self.notice(common)));
+        }
         if from == self.leader {
             // It may be about to conclude that it leads; but not if it votes for somebody else.
             let looks = *stance == Stance::Looking && (self.answered || *round > common.round);
@@ -184,9 +187,6 @@ impl Learning {
                 || vote.is_some_and(|vote| vote.leader != from && *round >= common.round);
             let patient = !self.answered && now < self.began_us + common.timing.gather_us * 2;
             return if (looks || follows) && !patient { Next::Look(None) } else { Next::Stay };
-        }
-        if matches!(stance, Stance::Looking | Stance::Observing) {
-            out.push(Effect::Send(from, self.notice(common)));
         }
         Next::Stay
     }
@@ -200,7 +200,7 @@ impl Learning {
     ) -> Next {
         let next = match message {
             Message::Resign { successor } => {
-                let known = common.membership.may_lead(successor.leader);
+                let known = common.may_lead(successor.leader);
                 return Next::Look(Some(successor).filter(|_| known));
             }
             Message::Lead { attempt, epoch } if attempt == self.attempt => self.lead(common, epoch, out),
@@ -403,8 +403,11 @@ impl Learning {
                 self.join(common, false, now, out);
                 return Next::Stay;
             }
+            common.note_members(&entry);
             common.history.append(entry.clone());
-            out.push(Effect::Append(entry));
+            if entry.zxid > commit || self.in_step.is_some() || !planted::is(Mistake::CommitsSkipLog) {
+                out.push(Effect::Append(entry));
+            }
         }
         self.commit(common, commit, out);
         Next::Stay
@@ -444,7 +447,8 @@ impl Learning {
     /// Saves the epoch once the history that belongs to it is durable.
     fn redeem(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
         let Some(pledge) = &mut self.pledge else { return };
-        if !pledge.saving && common.history.durable() >= pledge.last {
+        let ready = common.history.durable() >= pledge.last || planted::is(Mistake::EpochBeforeHistory);
+        if !pledge.saving && ready {
             pledge.saving = true;
             common.save_epochs(pledge.epoch, Some(pledge.epoch), out);
         }

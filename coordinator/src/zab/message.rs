@@ -3,11 +3,13 @@
 //! Everything between a learner and its leader carries the learner's `attempt`: a number that rises whenever the learner
 //! begins anew. What belongs to an earlier attempt is ignored, so nothing old is ever mistaken for something new.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use client::wire::zk::Zxid;
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, MemberId};
+use super::{Entry, MemberId, Membership};
 
 /// Whom a member would follow, and how far that one has come. Later in this order is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,8 +29,6 @@ pub enum Stance {
     Following,
     /// It leads, or tries to.
     Leading,
-    /// It has no voice and only wants to know.
-    Observing,
 }
 
 /// How a learner is brought to its leader's history.
@@ -54,13 +54,16 @@ pub struct SnapshotRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
     // ---- Election ----
-    /// `vote` is missing where somebody has nobody to vote for. `complete` and `empty` speak of the sender's own history.
+    /// `vote` is missing where somebody has nobody to vote for. `complete` and `empty` speak of the sender's own history. One
+    /// that `asks` is answered, an answer is not. `members_at`: the last change of the members that it knows to be committed.
     Notice {
         round: u64,
         vote: Option<Vote>,
         stance: Stance,
         complete: bool,
         empty: bool,
+        asks: bool,
+        members_at: u64,
     },
 
     // ---- Learner to leader ----
@@ -188,7 +191,7 @@ impl<'de> Deserialize<'de> for Blob {
 
 /// An entry on the wire: without names for its fields, because there are many of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Carried(u64, u8, u64, Blob);
+pub struct Carried(u64, u8, u64, Blob, Option<Box<Membership>>);
 
 impl Carried {
     pub fn zxid(&self) -> Zxid {
@@ -198,13 +201,20 @@ impl Carried {
 
 impl From<&Entry> for Carried {
     fn from(entry: &Entry) -> Carried {
-        Carried(entry.zxid.0, entry.origin.0, entry.serial, Blob(entry.bytes.clone()))
+        Carried(
+            entry.zxid.0,
+            entry.origin.0,
+            entry.serial,
+            Blob(entry.bytes.clone()),
+            entry.members.as_deref().cloned().map(Box::new),
+        )
     }
 }
 
 impl From<Carried> for Entry {
-    fn from(Carried(zxid, origin, serial, Blob(bytes)): Carried) -> Entry {
-        Entry { zxid: Zxid(zxid), origin: MemberId(origin), serial, bytes }
+    fn from(Carried(zxid, origin, serial, Blob(bytes), members): Carried) -> Entry {
+        let members = members.map(|members| Arc::new(*members));
+        Entry { zxid: Zxid(zxid), origin: MemberId(origin), serial, bytes, members }
     }
 }
 

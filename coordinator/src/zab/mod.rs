@@ -14,6 +14,7 @@ pub mod handshake;
 pub mod history;
 pub mod learner;
 pub mod message;
+pub mod planted;
 pub mod quorum;
 mod replica;
 
@@ -21,6 +22,7 @@ mod replica;
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use client::wire::zk::Zxid;
@@ -51,6 +53,8 @@ pub struct Entry {
     pub origin: MemberId,
     pub serial: u64,
     pub bytes: Bytes,
+    /// Who the members are from here on, if this entry changes that.
+    pub members: Option<Arc<Membership>>,
 }
 
 impl Entry {

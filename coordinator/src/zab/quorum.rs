@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::MemberId;
 
 /// A member with a voice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Voter {
     /// Zero: it votes, but its voice has no weight, and it never leads.
     pub weight: u32,
@@ -23,7 +25,7 @@ impl Default for Voter {
 ///
 /// Without groups, members that hold more than half of the weight are enough. With groups, more than half of the groups
 /// (those whose weight is zero left out) must be won, and a group is won by more than half of its weight.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Membership {
     pub voters: BTreeMap<MemberId, Voter>,
     pub observers: BTreeSet<MemberId>,

@@ -1,6 +1,7 @@
 //! One member's part in the agreed order: what every role shares, and how roles follow each other.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use client::wire::zk::Zxid;
@@ -80,6 +81,10 @@ pub struct Persistent {
     pub before: Zxid,
     /// The end of the log.
     pub recent: Vec<Entry>,
+    /// The last committed change of the members; zero if they are what files say.
+    pub members_at: Zxid,
+    /// A change of the members that is in the history and not known to be committed; the settings say who they were before.
+    pub next: Option<(Zxid, Membership)>,
 }
 
 /// Digests of the last executed entries are kept, to be compared with those of others.
@@ -92,7 +97,12 @@ pub(super) const EPOCH_MAX: u32 = 0x7fff_fff0;
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) id: MemberId,
+    /// Who belongs to the ensemble, by the last change that is known to be committed.
     pub(super) membership: Membership,
+    /// Where that change is; zero for what files say.
+    pub(super) members_at: Zxid,
+    /// A change that is not known to be committed yet: until it is, both sets have to agree to everything.
+    pub(super) next: Option<(Zxid, Membership)>,
     pub(super) timing: Timing,
     pub(super) flight_bytes: usize,
     pub(super) counter_max: u32,
@@ -117,16 +127,43 @@ pub(super) struct Common {
 
 impl Common {
     pub(super) fn is_voter(&self) -> bool {
-        self.membership.is_voter(self.id)
+        self.is_voter_id(self.id)
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &Membership> {
+        std::iter::once(&self.membership).chain(self.next.iter().map(|(_, next)| next))
+    }
+
+    pub(super) fn is_voter_id(&self, id: MemberId) -> bool {
+        self.sets().any(|set| set.is_voter(id))
+    }
+
+    pub(super) fn may_lead(&self, id: MemberId) -> bool {
+        self.sets().any(|set| set.may_lead(id))
+    }
+
+    pub(super) fn voters(&self) -> impl Iterator<Item = MemberId> {
+        self.sets().flat_map(|set| set.voters.keys().copied()).collect::<BTreeSet<_>>().into_iter()
+    }
+
+    pub(super) fn is_quorum(&self, supports: impl Fn(MemberId) -> bool) -> bool {
+        self.sets().all(|set| set.is_quorum(&supports))
+    }
+
+    /// An entry is in the history now; it may change who the members are.
+    pub(super) fn note_members(&mut self, entry: &Entry) {
+        if let Some(members) = &entry.members {
+            self.next = Some((entry.zxid, Membership::clone(members)));
+        }
     }
 
     pub(super) fn is_linked(&self, peer: MemberId) -> bool {
         self.links.contains(&peer)
     }
 
-    /// The other members that can be reached.
+    /// Everybody who can be reached: the other members, and whoever wants to become one.
     pub(super) fn peers(&self) -> impl Iterator<Item = MemberId> + '_ {
-        self.links.iter().copied().filter(|peer| self.membership.contains(*peer))
+        self.links.iter().copied()
     }
 
     pub(super) fn next_attempt(&mut self) -> u64 {
@@ -152,11 +189,11 @@ impl Common {
     /// The vote for itself; none if this member must not lead. One that lost a part of its history may not even stand
     /// for what is left; one that never had any may, if everybody is like that.
     pub(super) fn own_vote(&self) -> Option<Vote> {
-        let may = self.membership.may_lead(self.id)
+        let may = self.may_lead(self.id)
             && !self.settling
             && !self.diverged
             && !self.retiring
-            && (self.epochs.complete || self.history.is_empty());
+            && (self.epochs.complete || self.is_blank());
         may.then(|| Vote {
             complete: self.epochs.complete,
             epoch: self.epochs.current,
@@ -165,10 +202,21 @@ impl Common {
         })
     }
 
+    /// Whether this member never had any history. One that lost it remembers at least an epoch.
+    fn is_blank(&self) -> bool {
+        !self.epochs.complete && self.epochs.current == 0 && self.history.is_empty()
+    }
+
+    /// Whether this member's history is complete, and whether it never had any.
+    pub(super) fn voice(&self) -> (bool, bool) {
+        (self.epochs.complete, self.is_blank())
+    }
+
     /// What this member says about an election.
-    pub(super) fn notice(&self, vote: Option<Vote>, stance: Stance) -> Message {
-        let (complete, empty) = (self.epochs.complete, self.history.is_empty());
-        Message::Notice { round: self.round, vote, stance, complete, empty }
+    pub(super) fn notice(&self, vote: Option<Vote>, stance: Stance, asks: bool) -> Message {
+        let (complete, empty) = self.voice();
+        let members_at = self.members_at.0;
+        Message::Notice { round: self.round, vote, stance, complete, empty, asks, members_at }
     }
 
     /// Whether supporters are enough to make somebody the leader. `voice` says of a supporter whether its history is
@@ -183,18 +231,21 @@ impl Common {
         now: u64,
         voice: impl Fn(MemberId) -> Option<(bool, bool)>,
     ) -> bool {
-        let unanimous = self.membership.is_unanimous(|id| voice(id).is_some());
+        let unanimous = self.sets().all(|set| set.is_unanimous(|id| voice(id).is_some()));
         if complete {
-            return unanimous
-                || self.membership.is_quorum(|id| voice(id).is_some_and(|(complete, _)| complete));
+            return unanimous || self.is_quorum(|id| voice(id).is_some_and(|(complete, _)| complete));
         }
         let patient = unanimous || now >= self.started_us + self.timing.bootstrap_us;
-        patient && self.membership.is_quorum(|id| voice(id) == Some((false, true)))
+        patient && self.is_quorum(|id| voice(id) == Some((false, true)))
     }
 
     /// Executes what is committed.
     pub(super) fn deliver(&mut self, out: &mut Vec<Effect>) {
         while let Some(entry) = self.history.deliver_next() {
+            if let Some((zxid, members)) = self.next.take_if(|(zxid, _)| *zxid <= entry.zxid) {
+                self.membership = members;
+                self.members_at = zxid;
+            }
             out.push(Effect::Deliver(entry));
         }
     }
@@ -243,10 +294,12 @@ impl Replica {
     pub fn new(settings: Settings, persistent: Persistent, seed: u64, now: u64) -> Replica {
         let Settings { id, membership, timing, window_entries, window_bytes, flight_bytes, counter_max } =
             settings;
-        let Persistent { epochs, before, recent } = persistent;
+        let Persistent { epochs, before, recent, members_at, next } = persistent;
         let mut common = Common {
             id,
             membership,
+            members_at,
+            next,
             timing,
             flight_bytes,
             counter_max,
@@ -279,8 +332,14 @@ impl Replica {
         self.common.epochs
     }
 
+    /// Who belongs to the ensemble, as far as that is committed.
     pub fn membership(&self) -> &Membership {
         &self.common.membership
+    }
+
+    /// Whether a change of the members is under way.
+    pub fn is_changing_members(&self) -> bool {
+        self.common.next.is_some()
     }
 
     /// The end of the history, on disk or on its way there.
@@ -339,8 +398,21 @@ impl Replica {
         bytes: Bytes,
         out: &mut Vec<Effect>,
     ) -> Option<Zxid> {
+        self.propose_with_members(now, (origin, serial), bytes, None, out)
+    }
+
+    /// As `propose`; from this place on the members are others.
+    pub fn propose_with_members(
+        &mut self,
+        now: u64,
+        (origin, serial): (MemberId, u64),
+        bytes: Bytes,
+        members: Option<Membership>,
+        out: &mut Vec<Effect>,
+    ) -> Option<Zxid> {
         let Role::Leading(leading) = &mut self.role else { return None };
-        leading.propose(&mut self.common, now, origin, serial, bytes, out)
+        let members = members.map(Arc::new);
+        leading.propose(&mut self.common, now, (origin, serial), bytes, members, out)
     }
 
     pub fn step(&mut self, now: u64, input: Input, out: &mut Vec<Effect>) {
@@ -376,9 +448,7 @@ impl Replica {
             },
             Input::LinkUp(peer) => {
                 common.links.insert(peer);
-                if common.membership.contains(peer) {
-                    out.push(Effect::Send(peer, self.notice()));
-                }
+                out.push(Effect::Send(peer, self.say(true)));
                 Next::Stay
             }
             Input::LinkDown(peer) => {
@@ -415,6 +485,7 @@ impl Replica {
                 if done {
                     common.history.truncate(zxid);
                     common.digests.clear();
+                    common.next.take_if(|(at, _)| *at > zxid);
                 }
                 match &mut self.role {
                     Role::Looking(looking) => looking.reconsider(common, now, out),
@@ -434,10 +505,11 @@ impl Replica {
                 common.settling = false;
                 common.history.replace(zxid);
                 common.digests.clear();
+                common.next = None;
                 match &mut self.role {
                     Role::Looking(looking) => looking.reconsider(common, now, out),
                     Role::Learning(learning) => learning.replaced(common, now, out),
-                    Role::Leading(leading) => leading.replaced(common, out),
+                    Role::Leading(leading) => leading.replaced(common, now, out),
                 }
             }
             Input::SnapshotOpened { learner, attempt, snapshot } => {
@@ -485,8 +557,10 @@ impl Replica {
                     _ => Next::Stay,
                 }
             }
-            Input::Members(membership) => {
+            Input::Members { membership, at, next } => {
                 common.membership = membership;
+                common.members_at = at;
+                common.next = next;
                 Next::Stay
             }
         }
@@ -494,17 +568,17 @@ impl Replica {
 
     fn receive(&mut self, now: u64, from: MemberId, message: Message, out: &mut Vec<Effect>) -> Next {
         let common = &mut self.common;
-        if from == common.id || !common.membership.contains(from) {
+        if from == common.id {
             return Next::Stay;
         }
-        if let Message::Notice { stance, .. } = &message {
-            let wants_answer = matches!(stance, Stance::Looking | Stance::Observing);
+        if let Message::Notice { stance, asks, .. } = &message {
+            let wants_answer = *asks && *stance == Stance::Looking;
             return match &mut self.role {
                 Role::Looking(looking) => looking.hear(common, from, &message, now, out),
                 Role::Learning(learning) => learning.hear_notice(common, from, &message, now, out),
                 Role::Leading(_) => {
                     if wants_answer {
-                        out.push(Effect::Send(from, self.notice()));
+                        out.push(Effect::Send(from, self.say(false)));
                     }
                     Next::Stay
                 }
@@ -514,7 +588,7 @@ impl Replica {
             // Whoever wants to join hears that there is nobody to join, yet.
             Role::Looking(looking) => {
                 if matches!(message, Message::Join { .. }) {
-                    out.push(Effect::Send(from, looking.notice(common)));
+                    out.push(Effect::Send(from, looking.notice(common, false)));
                 }
                 Next::Stay
             }
@@ -523,7 +597,7 @@ impl Replica {
             }
             Role::Learning(_) => {
                 if matches!(message, Message::Join { .. }) {
-                    out.push(Effect::Send(from, self.notice()));
+                    out.push(Effect::Send(from, self.say(false)));
                 }
                 Next::Stay
             }
@@ -532,9 +606,9 @@ impl Replica {
     }
 
     /// What this member would say to one that looks.
-    fn notice(&self) -> Message {
+    fn say(&self, asks: bool) -> Message {
         match &self.role {
-            Role::Looking(looking) => looking.notice(&self.common),
+            Role::Looking(looking) => looking.notice(&self.common, asks),
             Role::Learning(learning) => learning.notice(&self.common),
             Role::Leading(leading) => leading.notice(&self.common),
         }

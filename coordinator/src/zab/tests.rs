@@ -72,7 +72,8 @@ impl Ensemble {
     fn start(&mut self, id: MemberId, epochs: Epochs, log: Vec<Entry>) {
         self.lives += 1;
         let settings = (self.settings)(Settings::new(id, self.members.clone()));
-        let persistent = Persistent { epochs, before: Zxid::ZERO, recent: log.clone() };
+        let persistent =
+            Persistent { epochs, before: Zxid::ZERO, recent: log.clone(), ..Persistent::default() };
         let replica = Replica::new(settings, persistent, self.lives << 32, self.now);
         let executed: Vec<_> = log.iter().map(|entry| (entry.zxid, entry.bytes.clone())).collect();
         let server = Server {

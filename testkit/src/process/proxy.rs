@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use rustix::net::sockopt::set_socket_linger;
 
 use super::ports::free_port;
-use crate::sim::disk::Random;
+use crate::sim::random::Random;
 
 /// Pieces that are on their way inside one direction of one connection.
 const PIECES_UNDER_WAY: usize = 64;

@@ -15,35 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coordinator::store::{Disk, DiskFile};
 
+use super::random::Random;
+
 const SECTOR_BYTES: usize = 512;
-
-/// A small generator of random numbers: a seed's sequence is the same for ever.
-#[derive(Debug, Clone)]
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
-    /// The next number (SplitMix64).
-    pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number less than `bound`, which is not zero.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next_u64() % bound
-    }
-
-    pub fn coin(&mut self) -> bool {
-        self.next_u64() & 1 == 1
-    }
-}
 
 /// The simulated disk; clones are the same disk.
 #[derive(Debug, Clone)]

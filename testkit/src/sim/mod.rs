@@ -1,5 +1,7 @@
 //! The simulated outside world.
 
 pub mod disk;
-pub mod workload;
-pub mod world;
+pub mod random;
+pub mod solo;
+pub mod trace;
+pub mod zab;

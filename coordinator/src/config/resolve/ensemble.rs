@@ -216,10 +216,6 @@ impl Reader<'_> {
         let ticks = |count: u32| tick * count;
         let init_limit = ticks(self.number("initLimit", 10, 1..=100_000));
         let sync_limit = ticks(self.number("syncLimit", 5, 1..=100_000));
-        let connect_limit = match self.number("connectToLearnerMasterLimit", 0, 0..=100_000) {
-            0 => init_limit,
-            count => ticks(count),
-        };
         let handshake_timeout = self.millis("cnxTimeout", limits::PEER_HANDSHAKE_MILLIS_DEFAULT, 1..=600_000);
         let () = self.choice("electionAlg", (), &[("3", ())]);
         let bind_attempts = self.number("electionPortBindRetry", 3, 0..=1_000_000u32.into());
@@ -231,20 +227,6 @@ impl Reader<'_> {
                 "must be at least three times rookery.pingMs, or one lost ping would cost a leader its place",
             );
         }
-        let local = self.flag("localSessionsEnabled", false);
-        let local_sessions = match (local, self.flag("localSessionsUpgradingEnabled", false)) {
-            (false, upgrading) => {
-                if upgrading {
-                    self.warnings.push(
-                        "localSessionsUpgradingEnabled changes nothing without localSessionsEnabled"
-                            .to_owned(),
-                    );
-                }
-                LocalSessions::Off
-            }
-            (true, false) => LocalSessions::On,
-            (true, true) => LocalSessions::Upgraded,
-        };
         let links = LinkConfig {
             listen_everywhere: self.flag("quorumListenOnAllIPs", false),
             bind_attempts_max: (bind_attempts > 0).then_some(bind_attempts),
@@ -258,12 +240,10 @@ impl Reader<'_> {
             dynamic_file: self.dynamic_file(),
             init_limit,
             sync_limit,
-            connect_limit,
             ping,
             leader_silence,
             leader_serves: self.flag("leaderServes", true),
             recent_entries_max: self.number("commitLogCount", 500, 1..=10_000_000),
-            local_sessions,
             links,
         };
         self.own_role(&config.membership, my_id);

@@ -2,12 +2,12 @@
 
 use super::transport::{Peer, forward, streaming};
 use super::{Desk, Shared, credential, json};
-use crate::config::Config;
+use crate::config::{Config, Member, MemberAddress, Membership};
 use crate::limits::{ADMIN_REQUEST_SECONDS_MAX, STREAM_QUEUE_CHUNKS_MAX};
 use crate::metrics::{ProcessView, Report, Value as Figure};
-use crate::net::four_letter::{NOT_SERVING, environment, interest};
+use crate::net::four_letter::{NOT_SERVING, environment, interest, is_voter, ticks};
 use crate::view::{
-    Answer, Caller, ConnectionView, Query, ServerView, SizeView, directory_size, version_line,
+    Answer, Caller, ConnectionView, EnsembleView, Query, ServerView, SizeView, directory_size, version_line,
 };
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::{Method, StatusCode};
@@ -180,10 +180,22 @@ async fn answer(desk: &Desk, command: &str) -> Outcome {
             "logdir_size": directory_size(&config.storage.log_dir),
         })),
         ("is_read_only", Answer::Server(server)) => Ok(json!({ "read_only": is_read_only(&server) })),
-        ("leader", Answer::Server(_)) => Err("server is not initialized".to_owned()),
-        ("observers", Answer::Server(_)) => Ok(json!({ "synced_observers": 0, "observers": [] })),
-        ("voting_view", Answer::Server(_)) => Ok(json!({ "current_config": {} })),
-        ("zabstate", Answer::Server(_)) => Ok(json!({ "voting": false, "zabstate": "" })),
+        ("leader", Answer::Server(server)) => match &server.ensemble {
+            None => Err("server is not initialized".to_owned()),
+            Some(ensemble) => Ok(leader(ensemble)),
+        },
+        ("observers", Answer::Server(server)) => {
+            let observers = server.ensemble.map(|ensemble| ensemble.synced_observers).unwrap_or_default();
+            Ok(json!({ "synced_observers": observers.len(), "observers": observers }))
+        }
+        ("voting_view", Answer::Server(server)) => {
+            let view = server.ensemble.as_ref().map_or_else(|| json!({}), voting_view);
+            Ok(json!({ "current_config": view }))
+        }
+        ("zabstate", Answer::Server(server)) => Ok(match &server.ensemble {
+            None => json!({ "voting": false, "zabstate": "" }),
+            Some(ensemble) => zab_state(ensemble, server.zxid),
+        }),
         ("server_stats", Answer::Server(server)) => Ok(Value::Object(server_stats(config, &server))),
         ("stats", Answer::Connections(server, connections)) => {
             let mut fields = server_stats(config, &server);
@@ -260,10 +272,79 @@ fn configuration(config: &Config) -> Value {
         "server_id": config.server_id,
         "client_port_listen_backlog": config.listen.backlog,
     });
+    if let Some(ensemble) = &config.ensemble {
+        let own = ensemble.membership.member(ensemble.my_id).map(|member| &member.addresses[0]);
+        fields["init_limit"] = ticks(ensemble.init_limit, config).into();
+        fields["sync_limit"] = ticks(ensemble.sync_limit, config).into();
+        fields["election_alg"] = 3.into();
+        fields["election_port"] = own.map(|address| address.election_port).into();
+        fields["quorum_port"] = own.map(|address| address.quorum_port).into();
+        fields["peer_type"] = u8::from(!is_voter(ensemble)).into();
+    }
     if let Some(secure) = config.listen.secure {
         fields["secure_client_port"] = secure.port().into();
     }
     fields
+}
+
+fn own(ensemble: &EnsembleView, id: Option<u8>) -> Option<Member> {
+    let membership = Membership::parse(&ensemble.members).ok()?;
+    membership.member(id?).cloned()
+}
+
+fn leader(ensemble: &EnsembleView) -> Value {
+    let host = own(ensemble, ensemble.leader).map(|member| member.addresses[0].host.clone());
+    json!({
+        "is_leader": ensemble.leader == Some(ensemble.my_id),
+        "leader_id": ensemble.leader,
+        "leader_ip": host.unwrap_or_default(),
+    })
+}
+
+fn voting_view(ensemble: &EnsembleView) -> Value {
+    let Ok(membership) = Membership::parse(&ensemble.members) else { return json!({}) };
+    let mut view = Map::new();
+    for member in membership.voters() {
+        let addresses = |port: fn(&MemberAddress) -> u16| -> Vec<String> {
+            member.addresses.iter().map(|address| format!("{}:{}", address.host, port(address))).collect()
+        };
+        let client = member
+            .client
+            .as_ref()
+            .map(|client| format!("{}:{}", client.host.as_deref().unwrap_or("0.0.0.0"), client.port));
+        view.insert(
+            member.id.to_string(),
+            json!({
+                "server_addresses": addresses(|address| address.quorum_port),
+                "election_addresses": addresses(|address| address.election_port),
+                "client_address": client,
+                "learner_type": "participant",
+            }),
+        );
+    }
+    Value::Object(view)
+}
+
+fn zab_state(ensemble: &EnsembleView, zxid: u64) -> Value {
+    let member = own(ensemble, Some(ensemble.my_id));
+    let address = |port: fn(&MemberAddress) -> u16| {
+        member.as_ref().map(|member| format!("{}:{}", member.addresses[0].host, port(&member.addresses[0])))
+    };
+    let client = member.as_ref().and_then(|member| member.client.as_ref());
+    json!({
+        "myid": ensemble.my_id,
+        "is_leader": ensemble.leader == Some(ensemble.my_id),
+        "quorum_address": address(|address| address.quorum_port),
+        "election_address": address(|address| address.election_port),
+        "client_address": client.map(|client| {
+            format!("{}:{}", client.host.as_deref().unwrap_or("0.0.0.0"), client.port)
+        }),
+        "voting": ensemble.voting,
+        "last_zxid": format!("0x{zxid:x}"),
+        "zab_epoch": zxid >> 32,
+        "zab_counter": zxid & 0xffff_ffff,
+        "zabstate": ensemble.phase.to_lowercase(),
+    })
 }
 
 fn millis(duration: Duration) -> u64 {

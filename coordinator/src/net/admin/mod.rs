@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_SECONDS_MAX};
 use crate::logging::level_switch;
 use crate::metrics::{Metrics, ProcessView, Report};
-use crate::view::{Answer, Ask, Query, ServerView, version_line};
+use crate::view::{Answer, Ask, EnsembleView, Query, ServerView, version_line};
 use axum::Router;
 use axum::extract::{ConnectInfo, Query as Parameters, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -252,9 +252,10 @@ async fn livez(State(desk): Shared) -> (StatusCode, &'static str) {
 
 /// Should clients be sent here? Refused writes are told and do not count: reads, and deletes that make room, still work.
 async fn readyz(State(desk): Shared, uri: Uri) -> (StatusCode, String) {
-    let server = match desk.ask(Query::Server, LIVE_WITHIN).await {
-        Some(Answer::Server(server)) => Some(server),
-        _ => None,
+    let (server, reason) = match desk.ask(Query::Readiness, LIVE_WITHIN).await {
+        Some(Answer::Server(server)) => (Some(server), String::new()),
+        Some(Answer::NotReady(reason)) => (None, reason),
+        _ => (None, "the core thread says nothing yet".to_owned()),
     };
     let mode = server.as_ref().and_then(|server| server.mode);
     let status = if mode.is_some() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -267,11 +268,14 @@ async fn readyz(State(desk): Shared, uri: Uri) -> (StatusCode, String) {
         return (status, if mode.is_some() { "ok\n" } else { "not ready\n" }.to_owned());
     }
     let mut text = match (&server, mode) {
-        (None, _) => "[-] serving: the core thread says nothing yet\n".to_owned(),
+        (None, _) => format!("[-] serving: {reason}\n"),
         (Some(_), None) => "[-] serving: clients are not served\n".to_owned(),
         (Some(_), Some(mode)) => format!("[+] serving: {mode}\n"),
     };
     if let Some(server) = server {
+        if let Some(EnsembleView { leader: Some(leader), epoch, .. }) = &server.ensemble {
+            text.push_str(&format!("[+] ensemble: led by {leader} in epoch {epoch}\n"));
+        }
         match &server.writes_refused {
             None => text.push_str("[+] writes\n"),
             Some(reason) => text.push_str(&format!("[!] writes: {reason}\n")),

@@ -115,7 +115,7 @@ fn server_view() -> Box<ServerView> {
 
 fn usual(query: Query) -> Answer {
     match query {
-        Query::Server => Answer::Server(server_view()),
+        Query::Server | Query::Readiness => Answer::Server(server_view()),
         Query::Metrics => Answer::Metrics(server_view(), Box::default()),
         Query::Connections => Answer::Connections(server_view(), Vec::new()),
         Query::Sessions => Answer::Sessions(SessionsView {

@@ -127,6 +127,7 @@ struct Inner {
     links: RefCell<BTreeMap<MemberId, Rc<Link>>>,
     members: RefCell<Vec<Member>>,
     queue_bytes_max: usize,
+    guests: bool,
     complaints: RefCell<Complaints>,
     door: Door,
 }
@@ -142,7 +143,7 @@ impl Peers {
         members: &[Member],
         on_event: impl Fn(PeerEvent) + 'static,
     ) -> Result<Peers, PeersError> {
-        let queue_bytes_max = settings.queue_bytes_max;
+        let (queue_bytes_max, guests) = (settings.queue_bytes_max, settings.guests);
         let (sender, arrivals) = mpsc::channel(limits::PEER_ARRIVALS_MAX);
         let door = Door::open(settings, my_id, members, sender)?;
         let inner = Rc::new(Inner {
@@ -150,6 +151,7 @@ impl Peers {
             links: RefCell::default(),
             members: RefCell::new(members.to_vec()),
             queue_bytes_max,
+            guests,
             complaints: RefCell::new(Complaints::new(limits::COMPLAINTS_PER_SECOND_MAX)),
             door,
         });
@@ -210,6 +212,11 @@ async fn admit_arrivals(inner: Weak<Inner>, mut arrivals: mpsc::Receiver<Arrival
 impl Inner {
     fn admit(this: &Rc<Inner>, arrival: Arrival) {
         let Arrival { peer, established, stands } = arrival;
+        let known = this.members.borrow().iter().any(|member| member.id == peer.0);
+        if !known && !this.guests {
+            // It was removed while its link came up.
+            return;
+        }
         let how = established.to_string();
         let transport = match established.adopt() {
             Ok(transport) => transport,

@@ -194,7 +194,7 @@ fn a_member_that_ends_is_noticed_at_once_and_comes_back() {
         let gone = Instant::now();
         drop(high);
         low.expect([down(2)]).await;
-        assert!(gone.elapsed() < Duration::from_millis(500), "{:?}", gone.elapsed());
+        assert!(gone.elapsed() < Duration::from_secs(2), "{:?}", gone.elapsed());
         assert!(!low.peers.send(MemberId(2), Bytes::new()));
         let high = peer(links(), 2, &list);
         low.expect([up(2)]).await;
@@ -555,7 +555,7 @@ fn garbage_excess_and_damage_end_the_connection_and_nothing_else() {
 fn strangers_who_say_nothing_neither_stay_nor_keep_members_out() {
     run(async {
         let list = members(&[1, 2]);
-        let low = peer(LinkConfig { handshake_timeout: Duration::from_millis(800), ..links() }, 1, &list);
+        let low = peer(LinkConfig { handshake_timeout: Duration::from_secs(3), ..links() }, 1, &list);
         let mut silent = Vec::new();
         for _ in 0..3 * limits::PEER_HANDSHAKES_MAX {
             silent.push(TcpStream::connect((list[0].addresses[0].host.as_str(), 3888)).await.unwrap());
@@ -564,7 +564,7 @@ fn strangers_who_say_nothing_neither_stay_nor_keep_members_out() {
         let begin = Instant::now();
         let high = peer(links(), 2, &list);
         high.expect([up(1)]).await;
-        assert!(begin.elapsed() < Duration::from_millis(700), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
         low.expect([up(2)]).await;
         for stream in &mut silent {
             let end =
@@ -591,7 +591,7 @@ fn a_slow_greeting_is_given_up() {
             sent += 1;
             tokio::time::sleep(Duration::from_millis(60)).await;
         }
-        assert!(sent < 60 && begin.elapsed() < Duration::from_secs(3), "{sent} bytes, {:?}", begin.elapsed());
+        assert!(sent < 60 && begin.elapsed() < Duration::from_secs(4), "{sent} bytes, {:?}", begin.elapsed());
         low.expect_nothing(Duration::ZERO).await;
     });
 }
@@ -630,12 +630,12 @@ fn a_write_that_gets_nowhere_ends_the_link() {
         assert!(link.push(Bytes::from(vec![0; 32 << 20]), usize::MAX));
         let running = Rc::clone(&link);
         let task = tokio::task::spawn_local(async move {
-            running.run(Transport::new(ours, None), Duration::from_millis(500), |_| {}).await
+            running.run(Transport::new(ours, None), Duration::from_millis(900), |_| {}).await
         });
         // As long as something is taken now and then, it goes on.
         let mut buffer = vec![0; 256 << 10];
         let mut taken = 0;
-        for _ in 0..8 {
+        for _ in 0..12 {
             tokio::time::sleep(Duration::from_millis(100)).await;
             for _ in 0..4 {
                 taken += theirs.read(&mut buffer).await.unwrap();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::raw::{Body, Connection, Fields, Hello, Welcome, op};
-use crate::sim::disk::Random;
+use crate::sim::random::Random;
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

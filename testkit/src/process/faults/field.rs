@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{Answer, Roamer, code};
 use crate::raw::{Body, op};
-use crate::sim::disk::Random;
+use crate::sim::random::Random;
 
 /// Shared by every worker of a run.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ use super::disks::Disks;
 use super::ensemble::Ensemble;
 use super::server::{Kind, Options};
 use crate::raw::{Body, op};
-use crate::sim::disk::Random;
+use crate::sim::random::Random;
 
 /// What to do to whom.
 #[derive(Debug, Clone)]

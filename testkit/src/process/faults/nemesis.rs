@@ -11,7 +11,7 @@ use crate::process::disks::Disks;
 use crate::process::ensemble::Ensemble;
 use crate::process::proxy::{Conditions, Flow, Links};
 use crate::process::server::Kind;
-use crate::sim::disk::Random;
+use crate::sim::random::Random;
 
 /// The ensemble and what a fault needs to be told in time.
 #[derive(Debug)]

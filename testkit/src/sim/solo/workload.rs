@@ -3,7 +3,7 @@
 use client::wire::zk::request::{AddWatchMode, WatcherType};
 use client::wire::zk::{Acl, Create, Identity, MultiOp, OpCode, Request, WatchLists};
 
-use super::disk::Random;
+use crate::sim::random::Random;
 
 const PATHS: &[&str] = &[
     "/a",
