@@ -25,3 +25,25 @@ fn every_case_runs() {
         assert!(text.contains(figure), "no figure for {figure}:\n{text}");
     }
 }
+
+#[test]
+fn every_case_of_ensembles_runs() {
+    let home = tempfile::tempdir().expect("a directory");
+    let plan = Plan {
+        members: 3,
+        seconds: 0.05,
+        shapes: vec![Shape { connections: 4, depth: 10 }],
+        cases: ["set", "get", "gaps", "join"].map(str::to_owned).into(),
+        znodes: 2000,
+        gaps: 1,
+        ..Plan::quick(home.path().to_path_buf())
+    };
+    let report = bench::run(&plan).expect("the bench runs");
+    let text = report.markdown();
+    let faults = ["leader killed", "leader frozen", "leader stopped", "follower killed", "leader cut off"];
+    let gaps = faults.map(|fault| format!("no writes, {fault}: longest, ms"));
+    for figure in gaps.iter().map(String::as_str).chain(["2000 znodes to an empty member"]) {
+        assert!(text.contains(figure), "no figure for {figure}:\n{text}");
+    }
+    assert!(text.contains("| set | 4 × 10 | coordinator |"), "no row for set:\n{text}");
+}

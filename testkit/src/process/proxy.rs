@@ -122,9 +122,10 @@ impl Link {
                 if accepting.over.load(Ordering::Relaxed) {
                     break;
                 }
-                // A target that is not there ends the connection, as it would without a proxy.
-                if let Ok(far) = TcpStream::connect_timeout(&target, Duration::from_secs(1)) {
-                    let _ = carry(&accepting, number, near, far);
+                match TcpStream::connect_timeout(&target, Duration::from_secs(1)) {
+                    Ok(far) => drop(carry(&accepting, number, near, far)),
+                    // As near as an accepted connection can come to one that is refused: it is reset.
+                    Err(_) => drop(set_socket_linger(&near, Some(Duration::ZERO))),
                 }
             }
         });
