@@ -55,7 +55,7 @@ fn recorded_conversations_hold_on_leader_and_follower() {
             let (ensemble, members) = start(golden::options());
             let member = members[which];
             let role = ensemble.role(member);
-            replies += golden::replay(&frames, ensemble.member(member).address())
+            replies += golden::replay(&frames, ensemble.member(member).address(), true)
                 .unwrap_or_else(|error| panic!("{client} on {role:?}: {error:#}"));
         }
     }

@@ -34,7 +34,7 @@ fn every_recorded_reply_is_ours() {
             let frames = golden::parse(&std::fs::read_to_string(&file).expect("a recording"))
                 .unwrap_or_else(|error| panic!("{name}: {error:#}"));
             let server = Server::start_new(kind, golden::options()).expect("start the server");
-            match golden::replay(&frames, server.address()) {
+            match golden::replay(&frames, server.address(), false) {
                 Ok(count) => {
                     println!("ok   {name}: {count} replies");
                     total += count;
