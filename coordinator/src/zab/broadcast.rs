@@ -42,7 +42,6 @@ pub struct Leading {
     pub(super) base: Zxid,
     pub(super) own_ordered: bool,
     pub(super) own_in_step: Option<u32>,
-    pub(super) established_us: u64,
     /// The next epoch, when the leader is on its way there without an election.
     pub(super) turning: Option<Turning>,
     /// When each member was last heard as a learner, whatever has become of its connection since.
@@ -74,7 +73,7 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const HAND_OVER_US: u64 = 1_000_000;
 
 impl Leading {
-    pub(super) fn begin(common: &mut Common, vote: Vote, now: u64, out: &mut Vec<Effect>) -> (Leading, Next) {
+    pub(super) fn begin(common: &mut Common, vote: Vote, now: u64, out: &mut Vec<Effect>) -> Leading {
         let mut leading = Leading {
             stage: Stage::Discovering,
             epoch: common.epochs.current,
@@ -83,7 +82,6 @@ impl Leading {
             base: common.history.last(),
             own_ordered: false,
             own_in_step: None,
-            established_us: 0,
             turning: None,
             heard_us: BTreeMap::new(),
             outrun_us: None,
@@ -99,7 +97,7 @@ impl Leading {
         out.extend(common.peers().map(|peer| Effect::Send(peer, notice.clone())));
         // A member that is a quorum by itself needs nobody.
         leading.choose_epoch(common, out);
-        (leading, Next::Stay)
+        leading
     }
 
     /// The snapshots that were open for learners are not needed any more.
@@ -130,17 +128,11 @@ impl Leading {
         common.notice(Some(vote), Stance::Leading, false)
     }
 
-    pub(super) fn in_step(&self, common: &Common) -> (usize, usize) {
-        let in_step = self.learners.iter().filter(|(_, learner)| learner.serving);
-        let (voters, others): (Vec<_>, Vec<_>) = in_step.partition(|(id, _)| common.is_voter_id(**id));
-        (voters.len(), others.len())
-    }
-
     pub(super) fn learners(&self) -> Vec<(MemberId, bool, Zxid)> {
         self.learners.iter().map(|(id, learner)| (*id, learner.serving, learner.durable)).collect()
     }
 
-    pub(super) fn can_propose(&self, common: &Common) -> bool {
+    fn can_propose(&self, common: &Common) -> bool {
         self.stage == Stage::Established
             && self.turning.is_none()
             && self.handing_over.is_none()
@@ -203,13 +195,7 @@ impl Leading {
 
     pub(super) fn turn_if_enough(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
         let Some(Turning { epoch, .. }) = self.turning else { return };
-        let enough = common.is_quorum(|id| {
-            if id == common.id {
-                return self.own_in_step == Some(epoch);
-            }
-            self.learners.get(&id).is_some_and(|learner| learner.in_step == Some(epoch))
-        });
-        if !enough {
+        if !self.is_in_step_quorum(common, epoch) {
             return;
         }
         self.turning = None;
@@ -274,7 +260,6 @@ impl Leading {
                 let learner = Learner {
                     attempt,
                     accepted,
-                    current,
                     last: Zxid(last),
                     complete,
                     empty: last == 0 && current == 0 && !complete,
@@ -320,7 +305,7 @@ impl Leading {
             }
             Message::Ready { last, .. } => self.on_ready(common, from, Zxid(last), out),
             Message::Want { snapshot, next, .. } => self.on_want(from, snapshot, next, out),
-            Message::InStep { epoch, .. } => self.on_in_step(common, from, epoch, now, out),
+            Message::InStep { epoch, .. } => self.on_in_step(common, from, epoch, out),
             Message::Ack { durable, executed, digest, .. } => {
                 learner.durable = learner.durable.max(Zxid(durable).min(common.history.last()));
                 while learner.flight.front().is_some_and(|(last, _)| *last <= learner.durable) {
@@ -350,12 +335,12 @@ impl Leading {
         Next::Stay
     }
 
-    pub(super) fn epochs_saved(&mut self, common: &mut Common, now: u64, out: &mut Vec<Effect>) -> Next {
+    pub(super) fn epochs_saved(&mut self, common: &mut Common, out: &mut Vec<Effect>) -> Next {
         if self.stage == Stage::Choosing && common.epochs.accepted == self.epoch {
             self.stage = Stage::Accepting;
             common.promised = Some((common.id, self.epoch));
             self.send_lead_to_all(out);
-            return self.begin_sync_if_enough(common, now, out);
+            return self.begin_sync_if_enough(common, out);
         }
         if let Some(turning) = self.turning
             && common.epochs.current == turning.epoch
@@ -366,7 +351,7 @@ impl Leading {
             self.turn_if_enough(common, out);
         } else if self.stage == Stage::Syncing && common.epochs.current == self.epoch {
             self.own_in_step = Some(self.epoch);
-            self.establish_if_enough(common, now, out);
+            self.establish_if_enough(common, out);
         } else if self.stage == Stage::Established && common.epochs.current == self.epoch {
             // The others were faster.
             self.own_in_step = Some(self.epoch);
@@ -514,13 +499,8 @@ impl Leading {
         }
     }
 
-    pub(super) fn compare_digests(
-        &mut self,
-        common: &mut Common,
-        zxid: Zxid,
-        _digest: u64,
-        out: &mut Vec<Effect>,
-    ) -> Next {
+    /// This leader executed an entry; learners may have claimed something about it before.
+    pub(super) fn compare_digests(&mut self, common: &mut Common, zxid: Zxid, out: &mut Vec<Effect>) -> Next {
         let claims = self
             .learners
             .iter()

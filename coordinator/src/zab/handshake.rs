@@ -20,7 +20,6 @@ use super::{Effect, MemberId, epoch_of};
 pub(super) struct Learner {
     pub(super) attempt: u64,
     pub(super) accepted: u32,
-    pub(super) current: u32,
     pub(super) last: Zxid,
     pub(super) complete: bool,
     pub(super) empty: bool,
@@ -154,7 +153,6 @@ impl Leading {
             return Next::Stay;
         }
         learner.promise = Some(counts);
-        learner.current = current;
         learner.last = last;
         match self.stage {
             Stage::Discovering | Stage::Choosing => Next::Stay,
@@ -166,7 +164,7 @@ impl Leading {
                     learner.promise = Some(false);
                     self.outrun_us.get_or_insert(now);
                 }
-                self.begin_sync_if_enough(common, now, out)
+                self.begin_sync_if_enough(common, out)
             }
             Stage::Syncing | Stage::Established => {
                 self.begin_sync(common, from, out);
@@ -176,12 +174,7 @@ impl Leading {
     }
 
     /// Goes on to synchronisation when enough have promised.
-    pub(super) fn begin_sync_if_enough(
-        &mut self,
-        common: &mut Common,
-        now: u64,
-        out: &mut Vec<Effect>,
-    ) -> Next {
+    pub(super) fn begin_sync_if_enough(&mut self, common: &mut Common, out: &mut Vec<Effect>) -> Next {
         let voice = |id: MemberId| {
             if id == common.id {
                 return Some(common.voice());
@@ -202,7 +195,7 @@ impl Leading {
             }
         }
         self.keep_own_epoch(common, out);
-        self.establish_if_enough(common, now, out);
+        self.establish_if_enough(common, out);
         Next::Stay
     }
 
@@ -363,7 +356,6 @@ impl Leading {
         common: &mut Common,
         from: MemberId,
         epoch: u32,
-        now: u64,
         out: &mut Vec<Effect>,
     ) {
         let Some(learner) = self.learners.get_mut(&from) else { return };
@@ -377,7 +369,7 @@ impl Leading {
             self.let_serve(common, from, out);
             self.advance_commit(common, out);
         } else {
-            self.establish_if_enough(common, now, out);
+            self.establish_if_enough(common, out);
         }
     }
 
@@ -393,13 +385,12 @@ impl Leading {
     }
 
     /// The leader leads when a quorum, perhaps without itself, has its history and its epoch on disk.
-    pub(super) fn establish_if_enough(&mut self, common: &mut Common, now: u64, out: &mut Vec<Effect>) {
-        let enough = self.is_in_step_quorum(common) || planted::is(Mistake::ProposeBeforeSync);
+    pub(super) fn establish_if_enough(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
+        let enough = self.is_in_step_quorum(common, self.epoch) || planted::is(Mistake::ProposeBeforeSync);
         if self.stage != Stage::Syncing || !enough {
             return;
         }
         self.stage = Stage::Established;
-        self.established_us = now;
         common.history.commit(self.base);
         common.deliver(out);
         let learners: Vec<MemberId> = self.learners.keys().copied().collect();
@@ -412,12 +403,13 @@ impl Leading {
         }
     }
 
-    pub(super) fn is_in_step_quorum(&self, common: &Common) -> bool {
+    /// Whether a quorum has this epoch on disk, and all that was there when it began.
+    pub(super) fn is_in_step_quorum(&self, common: &Common, epoch: u32) -> bool {
         common.is_quorum(|id| {
             if id == common.id {
-                return self.own_in_step == Some(self.epoch);
+                return self.own_in_step == Some(epoch);
             }
-            self.learners.get(&id).is_some_and(|learner| learner.in_step == Some(self.epoch))
+            self.learners.get(&id).is_some_and(|learner| learner.in_step == Some(epoch))
         })
     }
 }

@@ -19,7 +19,6 @@ enum Stage {
     /// The new epoch is being saved.
     Accepting {
         epoch: u32,
-        counts: bool,
     },
     /// It waits for a plan.
     Accepted,
@@ -264,7 +263,7 @@ impl Learning {
         }
         self.epoch = epoch;
         if epoch > common.epochs.accepted {
-            self.stage = Stage::Accepting { epoch, counts: true };
+            self.stage = Stage::Accepting { epoch };
             common.save_epochs(epoch, None, out);
             return Next::Stay;
         }
@@ -281,11 +280,11 @@ impl Learning {
     }
 
     pub(super) fn epochs_saved(&mut self, common: &mut Common, out: &mut Vec<Effect>) -> Next {
-        if let Stage::Accepting { epoch, counts } = self.stage
+        if let Stage::Accepting { epoch } = self.stage
             && common.epochs.accepted == epoch
         {
             common.promised = Some((self.leader, epoch));
-            self.accept(common, counts, out);
+            self.accept(common, true, out);
         }
         if let Some(pledge) = self.pledge.filter(|pledge| pledge.saving)
             && common.epochs.current == pledge.epoch

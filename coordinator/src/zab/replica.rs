@@ -366,19 +366,6 @@ impl Replica {
         self.common.history.delivered()
     }
 
-    /// Whether a proposal would be accepted now.
-    pub fn can_propose(&self) -> bool {
-        matches!(&self.role, Role::Leading(leading) if leading.can_propose(&self.common))
-    }
-
-    /// Learners of this leader that are in step: voters, then observers.
-    pub fn followers_in_step(&self) -> (usize, usize) {
-        match &self.role {
-            Role::Leading(leading) => leading.in_step(&self.common),
-            _ => (0, 0),
-        }
-    }
-
     /// Learners of this leader, in step or not, and how far their disks are.
     pub fn learners(&self) -> Vec<(MemberId, bool, Zxid)> {
         match &self.role {
@@ -484,7 +471,7 @@ impl Replica {
                 match &mut self.role {
                     Role::Looking(looking) => looking.reconsider(common, now, out),
                     Role::Learning(learning) => learning.epochs_saved(common, out),
-                    Role::Leading(leading) => leading.epochs_saved(common, now, out),
+                    Role::Leading(leading) => leading.epochs_saved(common, out),
                 }
             }
             Input::Truncated { zxid, done } => {
@@ -540,7 +527,7 @@ impl Replica {
                     common.digests.pop_front();
                 }
                 match &mut self.role {
-                    Role::Leading(leading) => leading.compare_digests(common, zxid, digest, out),
+                    Role::Leading(leading) => leading.compare_digests(common, zxid, out),
                     _ => Next::Stay,
                 }
             }
@@ -631,19 +618,18 @@ impl Replica {
                     if let Role::Leading(leading) = &mut self.role {
                         leading.leave(common, out);
                     }
-                    let looking = Looking::begin(common, preferred, now, out);
+                    let mut looking = Looking::begin(common, preferred, now, out);
+                    let next = looking.reconsider(common, now, out);
                     self.role = Role::Looking(looking);
-                    let Role::Looking(looking) = &mut self.role else { unreachable!("just set") };
-                    looking.reconsider(common, now, out)
+                    next
                 }
                 Next::Follow(leader) => {
                     self.role = Role::Learning(Learning::begin(common, leader, now, out));
                     Next::Stay
                 }
                 Next::Lead(vote) => {
-                    let (leading, next) = Leading::begin(common, vote, now, out);
-                    self.role = Role::Leading(leading);
-                    next
+                    self.role = Role::Leading(Leading::begin(common, vote, now, out));
+                    Next::Stay
                 }
             };
         }
