@@ -46,6 +46,12 @@ impl Clients {
         }
     }
 
+    /// Closes all of them.
+    pub(super) fn close_all(&mut self) {
+        let everybody: Vec<ConnectionId> = self.map.keys().copied().collect();
+        everybody.into_iter().for_each(|id| self.close(id));
+    }
+
     /// Appends to what a connection is to be sent; returns how many bytes.
     pub(super) fn send(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let Some(connection) = self.map.get_mut(&id) else { return 0 };

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use client::wire::zk::{ConnectRequest, ConnectResponse, ErrorCode, Identity, Request, SessionId, Zxid};
+use client::wire::zk::{ConnectRequest, ConnectResponse, ErrorCode, Request, SessionId, Zxid};
 
 use super::command;
-use super::connection::{Connection, Phase, Waiting};
+use super::connection::{Phase, Waiting};
 use super::letter::{self, Letter};
 use super::session_clock::SessionClock;
 use super::{MembersChange, Now, Proposal, Rules, Service};
@@ -110,8 +110,7 @@ impl Service {
         if duty == Duty::Leading {
             self.write_down_members(now);
             if !self.settings.leader_serves {
-                let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
-                everybody.into_iter().for_each(|id| self.clients.close(id));
+                self.clients.close_all();
             }
         }
     }
@@ -120,13 +119,12 @@ impl Service {
     fn let_go(&mut self, now: Now) {
         self.serving = false;
         let waits = |waiting: &Waiting| !matches!(waiting, Waiting::Behind { .. });
-        let turned_away = |connection: &Connection| connection.is_read_only();
         let uncertain: Vec<ConnectionId> = self
             .clients
             .map
             .iter()
             .filter(|(_, connection)| {
-                turned_away(connection)
+                connection.is_read_only()
                     || matches!(connection.phase, Phase::Opening | Phase::Leaving)
                     || connection.waiting.iter().any(waits)
             })
@@ -147,8 +145,7 @@ impl Service {
         let patience_us = IDLE_PATIENCE_US.max(self.settings.session.tick.as_micros() as u64);
         if self.ties.duty == Duty::Idle && waited_us > patience_us && !self.ties.given_up {
             self.ties.given_up = true;
-            let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
-            everybody.into_iter().for_each(|id| self.clients.close(id));
+            self.clients.close_all();
         }
     }
 
@@ -314,10 +311,7 @@ impl Service {
     /// As leader, or alone: proposes a command. What it takes to change the members is decided here.
     pub(super) fn give_order(&mut self, origin: u8, serial: u64, mut command: Command<'_>) {
         if let Op::Reconfig { .. } = command.op {
-            let who = command.identities.iter();
-            let identities: Vec<Identity<'_>> =
-                who.map(|who| Identity::new(who.scheme.to_owned(), who.id.to_owned())).collect();
-            match self.change_members(&command.op, &identities) {
+            match self.change_members(&command) {
                 Ok(membership) => {
                     self.ties.changing_members = true;
                     let text = membership.text();

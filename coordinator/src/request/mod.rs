@@ -300,11 +300,8 @@ impl Service {
     pub fn replace_tree(&mut self, tree: Tree, now: Now) {
         assert!(self.pending.is_empty(), "what was proposed belongs to the state before");
         let keeps_time = self.keeps_time();
-        let everybody: Vec<ConnectionId> = self.clients.map.keys().copied().collect();
-        for id in everybody {
-            self.watches.forget(id);
-            self.clients.close(id);
-        }
+        self.clients.map.keys().for_each(|id| self.watches.forget(*id));
+        self.clients.close_all();
         self.attached.clear();
         self.ending.clear();
         self.reaping.clear();

@@ -1,11 +1,11 @@
 //! Other members: from what a client wants to what they will be, decided by the leader alone.
 
-use client::wire::zk::{ErrorCode, Identity, perms};
+use client::wire::zk::{ErrorCode, perms};
 
 use super::Service;
 use crate::config::{Member, Membership};
 use crate::tree::CONFIG_NODE;
-use crate::tree::command::Op;
+use crate::tree::command::{Command, Op};
 
 /// What a change of the members comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +17,8 @@ pub struct MembersChange {
 
 impl Service {
     /// Who the members will be, or why not. The checks and their order are ZooKeeper's.
-    pub(super) fn change_members(
-        &self,
-        op: &Op<'_>,
-        identities: &[Identity<'_>],
-    ) -> Result<Membership, ErrorCode> {
-        let Op::Reconfig { joining, leaving, members, version } = op else {
+    pub(super) fn change_members(&self, command: &Command<'_>) -> Result<Membership, ErrorCode> {
+        let Op::Reconfig { joining, leaving, members, version } = &command.op else {
             return Err(ErrorCode::BadArguments);
         };
         if !self.settings.reconfig_enabled {
@@ -48,7 +44,7 @@ impl Service {
             return Err(ErrorCode::BadArguments);
         }
         let node = self.tree.lookup(CONFIG_NODE).ok_or(ErrorCode::NoNode)?;
-        if !self.settings.auth.skip_acl && !self.tree.permits(node, perms::WRITE, identities) {
+        if !self.settings.auth.skip_acl && !self.tree.permits(node, perms::WRITE, &command.identities) {
             return Err(ErrorCode::NoAuth);
         }
         Ok(next)
