@@ -16,29 +16,49 @@ use crate::tree::command::CommandError;
 use crate::zab::{Effect, Entry, Input, MemberId, Membership, Replica, Standing, Voter, epoch_of};
 
 /// What a configuration says about members, in the words of the agreed order.
-pub fn membership(configured: &crate::config::Membership) -> Membership {
+pub fn membership(configured: &config::Membership) -> Membership {
     let voter = |id| Voter { weight: configured.weight(id), group: configured.group(id) };
     let voters = configured.voters().map(|member| (MemberId(member.id), voter(member.id))).collect();
     let observers = configured.members.iter().filter(|member| !member.is_voter());
     Membership { voters, observers: observers.map(|member| MemberId(member.id)).collect() }
 }
 
-/// What the tree says about members: who they are by the last committed change, and a change that may not be committed.
-pub fn members_of(tree: &Tree, last: Zxid) -> Option<(Membership, Option<(Zxid, Membership)>)> {
-    let members = tree.members();
-    let now = membership(&config::Membership::parse(tree.members_text()).ok()?);
-    let changed_at = Zxid(members.version);
-    // A leader of a later epoch has all of what came before committed, before it gives out the first place of its own.
-    let settled = epoch_of(last) > epoch_of(changed_at);
-    match members.before.as_deref().filter(|_| !settled) {
-        None => Some((now, None)),
-        Some(before) => Some((membership(&config::Membership::parse(before).ok()?), Some((changed_at, now)))),
-    }
+/// Who the members are, by what is on disk.
+#[derive(Debug)]
+pub struct KnownMembers {
+    /// By the last change that is known to be committed.
+    pub membership: Membership,
+    /// Where that change is; zero if files say who they are, or if it cannot be told.
+    pub at: Zxid,
+    /// A change that may not be committed.
+    pub next: Option<(Zxid, Membership)>,
 }
 
-/// Where the last change of the members is that is known to be committed, as far as the tree can tell.
-pub fn settled_at(tree: &Tree, is_changing: bool) -> Zxid {
-    if is_changing { Zxid::ZERO } else { Zxid(tree.members().version) }
+impl KnownMembers {
+    /// Who they are without any change.
+    pub fn unchanged(membership: Membership) -> KnownMembers {
+        KnownMembers { membership, at: Zxid::ZERO, next: None }
+    }
+
+    /// What a tree says, whose last command is at `last`; nothing if clients never changed the members.
+    pub fn of(tree: &Tree, last: Zxid) -> Option<KnownMembers> {
+        let members = tree.members();
+        let changed_at = Zxid(members.version);
+        if changed_at == Zxid::ZERO {
+            return None;
+        }
+        let now = membership(&config::Membership::parse(tree.members_text()).ok()?);
+        // A leader of a later epoch has all of what came before committed, before it gives out the first place of its own.
+        let settled = epoch_of(last) > epoch_of(changed_at);
+        Some(match members.before.as_deref().filter(|_| !settled) {
+            None => KnownMembers { membership: now, at: changed_at, next: None },
+            Some(before) => KnownMembers {
+                membership: membership(&config::Membership::parse(before).ok()?),
+                at: Zxid::ZERO,
+                next: Some((changed_at, now)),
+            },
+        })
+    }
 }
 
 /// One member.
@@ -135,11 +155,9 @@ impl Member {
 
     /// The tree was built anew, and with it what it says about members.
     pub fn tree_replaced(&mut self, now: Now, zxid: Zxid, out: &mut Vec<Effect>) {
-        let tree = self.service.tree();
-        let dynamic = tree.members().version > 0;
-        let said = members_of(tree, zxid).filter(|_| dynamic);
-        let (membership, next) = said.unwrap_or_else(|| (self.replica.membership().clone(), None));
-        let at = settled_at(tree, next.is_some());
+        let known = KnownMembers::of(self.service.tree(), zxid);
+        let KnownMembers { membership, at, next } =
+            known.unwrap_or_else(|| KnownMembers::unchanged(self.replica.membership().clone()));
         self.input(now, Input::Members { membership, at, next }, out);
     }
 

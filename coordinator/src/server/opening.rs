@@ -15,17 +15,16 @@ use tokio::sync::Notify;
 
 use super::core::{Core, Mailbox, SnapshotSchedule, now};
 use super::disk_work::DiskWork;
-use crate::config::{Config, EnsembleConfig};
+use crate::config::{self, Config, EnsembleConfig};
 use crate::limits;
 use crate::logging::Complaints;
-use crate::member::{Member, members_of, membership, settled_at};
+use crate::member::{KnownMembers, Member, membership};
 use crate::request::{Service, Settings};
 use crate::store::{
     self, CourierHandle, Disk, Log, LogHandle, LogOptions, LogReader, RealDisk, Recovery, RecoveryReport,
     Retention, SnapshotHandle, SnapshotReader, StoreError, salvage,
 };
 use crate::tree::Tree;
-use crate::tree::command::{Command, Op};
 use crate::tree::snapshot::Loader;
 use crate::zab::{self, Entry, MemberId, Membership, Persistent, Replica, Timing};
 
@@ -100,21 +99,21 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
     let mut service = Service::new(settings, tree, seed, now(started));
     service.metrics_mut().dbinittime.record(started.elapsed());
     service.metrics_mut().startup_txns_loaded.record_count(report.records);
-    // What clients decided is later than what files say.
-    let dynamic = config.reconfig_enabled && service.tree().members().version > 0;
-    let (members, next) = match &config.ensemble {
-        Some(ensemble) => members_of(service.tree(), service.tree().zxid())
-            .filter(|_| dynamic && service.tree().members().version > ensemble.membership.version)
-            .unwrap_or_else(|| (membership(&ensemble.membership), None)),
-        None => (Membership::of_voters([MemberId(config.server_id)]), None),
-    };
-    let members_at = if dynamic { settled_at(service.tree(), next.is_some()) } else { Zxid::ZERO };
-    let replica_settings = match &config.ensemble {
-        None => zab::Settings::new(
-            MemberId(config.server_id),
-            Membership::of_voters([MemberId(config.server_id)]),
-        ),
-        Some(ensemble) => replica_settings(ensemble, members),
+    let own = MemberId(config.server_id);
+    let (replica_settings, members_at, next) = match &config.ensemble {
+        // Nobody is ever behind a server that is alone.
+        None => {
+            let settings = zab::Settings::new(own, Membership::of_voters([own]));
+            (zab::Settings { window_entries: 0, window_bytes: 0, ..settings }, Zxid::ZERO, None)
+        }
+        Some(ensemble) => {
+            let (configured, tree) = (&ensemble.membership, service.tree());
+            // What clients decided is later than what files say.
+            let known = KnownMembers::of(tree, tree.zxid())
+                .filter(|_| config.reconfig_enabled && tree.members().version > configured.version)
+                .unwrap_or_else(|| KnownMembers::unchanged(membership(configured)));
+            (replica_settings(ensemble, known.membership), known.at, known.next)
+        }
     };
     let store::Epochs { accepted, current, complete } = report.epochs;
     let persistent =
@@ -226,7 +225,10 @@ fn recover(
     let (mut recent, mut recent_bytes) = (VecDeque::new(), 0);
     while let Some((zxid, bytes)) = recovery.next_record()? {
         execute(&mut tree, zxid, &bytes)?;
-        let members = members_in(&bytes);
+        // Who the members are from here on, if this command changed that.
+        let changed = tree.members().version == zxid;
+        let members = changed.then(|| config::Membership::parse(tree.members_text()).ok()).flatten();
+        let members = members.map(|members| Arc::new(membership(&members)));
         let entry = Entry { zxid: Zxid(zxid), origin: MemberId(0), serial: 0, bytes, members };
         recent_bytes += entry.size();
         recent.push_back(entry);
@@ -238,14 +240,6 @@ fn recover(
     }
     let (log, report) = recovery.finish()?;
     Ok(Recovered { tree, before, recent: recent.into(), log, report })
-}
-
-/// Who the members are from a command on, if it changes that.
-fn members_in(bytes: &[u8]) -> Option<Arc<Membership>> {
-    let Ok(Command { op: Op::Members { text, dynamic: true }, .. }) = Command::decode(bytes) else {
-        return None;
-    };
-    Some(Arc::new(membership(&crate::config::Membership::parse(text).ok()?)))
 }
 
 /// A snapshot and the records after it.
