@@ -29,7 +29,9 @@ impl LogReader {
     /// The log may hold no record at `after` itself: [`LogReader::after`] tells which it goes on from. `None` if it does not
     /// reach back so far.
     pub fn open(disk: Arc<dyn Disk>, after: u64, up_to: u64) -> Result<Option<LogReader>, StoreError> {
-        for first_zxid in numbers(disk.as_ref(), segment::parse_name)?.into_iter().rev() {
+        let segments = numbers(disk.as_ref(), segment::parse_name)?;
+        // A segment that begins behind `up_to` may be in the making.
+        for first_zxid in segments.into_iter().rev().filter(|&first| first <= up_to) {
             let reader = SegmentReader::open(disk.as_ref(), first_zxid)?;
             let before = reader.header().before;
             if before.zxid <= after {

@@ -16,6 +16,7 @@
 //! Records follow, then zeros to the end of the file. The segment that is being written always ends in at least
 //! [`record::HEADER_BYTES`] zeros.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -213,8 +214,25 @@ impl SegmentReader {
 
     /// Reads the next record.
     pub(super) fn next(&mut self) -> Result<Next, StoreError> {
+        loop {
+            let size = self.size;
+            match self.next_within_size() {
+                // The writer gave back the space it had reserved behind its last record. A file shrinks once.
+                Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::UnexpectedEof => {
+                    self.refresh()?;
+                    if self.size >= size {
+                        return Err(self.failed("read", source));
+                    }
+                }
+                found => return found,
+            }
+        }
+    }
+
+    /// Reads the next record of a file that has at least `self.size` bytes.
+    fn next_within_size(&mut self) -> Result<Next, StoreError> {
         let stop = |why: &str| Ok(Next::Stop(why.into()));
-        if self.size - self.offset < record::HEADER_BYTES as u64 {
+        if self.size.saturating_sub(self.offset) < record::HEADER_BYTES as u64 {
             return stop("the file ends");
         }
         let bytes = self.bytes(self.offset, record::HEADER_BYTES as u64)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::segment::{Next, SegmentReader};
 use super::*;
 
 fn disk(dir: &Path) -> Arc<dyn Disk> {
@@ -256,6 +257,25 @@ fn a_member_follows_one_leader_after_another() {
     let mut names = disk.list().expect("list");
     names.sort();
     assert_eq!(names, ["epochs", "lock", "log.200000006", "position", "snapshot.200000005"]);
+}
+
+#[test]
+fn a_reader_goes_on_when_reserved_space_is_given_back() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let disk = disk(dir.path());
+    let (_, log, _) = recover(&disk, LogOptions::default()).expect("a start");
+    let (handle, events) = spawn(log);
+    handle.append(1, body(1).into()).expect("room");
+    assert!(matches!(events.recv_timeout(Duration::from_secs(20)), Ok(LogEvent::Durable(_))));
+    let mut reader = SegmentReader::open(disk.as_ref(), 1).expect("good");
+    let reserved = reader.size();
+    handle.roll();
+    handle.append(2, body(2).into()).expect("room");
+    handle.shutdown().expect("a clean stop");
+
+    assert!(matches!(reader.next(), Ok(Next::Record(1, found)) if found[..] == body(1)[..]));
+    assert!(reader.size() < reserved, "the next segment's beginning trims this one");
+    assert!(matches!(reader.next(), Ok(Next::Stop(_))));
 }
 
 #[test]
