@@ -1,0 +1,284 @@
+//! The description language: from a list of fields to a struct that reads and writes every version of a message.
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+
+use super::api::ApiKey;
+use super::field::Field;
+use super::reader::{DecodeError, Problem, Reader};
+use super::writer::{EncodeError, Writer, join};
+
+/// Something with versions of its own: a request, a response, a record.
+pub trait Message: Field + Default {
+    const NAME: &'static str;
+    const VERSIONS: RangeInclusive<i16>;
+    /// The first version with compact lengths and tagged fields, if any has them.
+    const FLEXIBLE_FROM: Option<i16>;
+
+    /// Reads the message and leaves what follows it to the caller; [`Reader::finish`] tells whether anything does.
+    /// Fields that `version` lacks have their default.
+    fn decode(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
+        if !Self::VERSIONS.contains(&version) {
+            return Err(DecodeError { field: Self::NAME, problem: Problem::UnknownVersion(version) });
+        }
+        reader.set_flexible(is_flexible::<Self>(version));
+        Self::read(reader, version)
+    }
+
+    /// Reads a message that takes all of `bytes`.
+    fn decode_all(bytes: Bytes, version: i16) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let message = Self::decode(&mut reader, version)?;
+        reader.finish().map_err(|error| error.within(Self::NAME))?;
+        Ok(message)
+    }
+
+    /// Writes the message as `version` has it. Fields which that version lacks are left out, and null becomes empty
+    /// where it has no null: whoever picks the version knows what it cannot say.
+    fn encode(&self, writer: &mut Writer, version: i16) {
+        if !Self::VERSIONS.contains(&version) {
+            return writer.fail(EncodeError::UnknownVersion { name: Self::NAME, version });
+        }
+        writer.set_flexible(is_flexible::<Self>(version));
+        self.write(writer, version);
+    }
+
+    /// Reads a message with its version before it, as records and the blobs of consumers have it.
+    fn decode_versioned(bytes: Bytes) -> Result<(i16, Self), DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let version = reader.int16().map_err(|problem| DecodeError { field: Self::NAME, problem })?;
+        let message = Self::decode(&mut reader, version)?;
+        reader.finish().map_err(|error| error.within(Self::NAME))?;
+        Ok((version, message))
+    }
+
+    /// Writes the version, then the message.
+    fn encode_versioned(&self, version: i16) -> Result<Bytes, EncodeError> {
+        let mut writer = Writer::new();
+        writer.int16(version);
+        self.encode(&mut writer, version);
+        Ok(join(&writer.finish()?))
+    }
+}
+
+fn is_flexible<M: Message>(version: i16) -> bool {
+    M::FLEXIBLE_FROM.is_some_and(|from| version >= from)
+}
+
+/// A message that asks, and what answers it.
+pub trait Request: Message {
+    const KEY: ApiKey;
+    type Response: Message;
+}
+
+/// Describes structs field by field, in wire order:
+///
+/// ```text
+/// name: Type [= default] [, in versions] [, null versions] [, tag number];
+/// ```
+///
+/// `in` gives the versions that have the field (all, if left out), `null` those in which an `Option` may be null (all,
+/// if left out), `tag` makes it a tagged field. Tagged fields come last, in ascending order. A struct made known with
+/// `message` has versions of its own; requests and responses get theirs from the table in [`ApiKey`].
+macro_rules! schema {
+    ($(
+        $(#[$meta:meta])*
+        $name:ident $(message $versions:literal ..= $versions_to:literal $(flexible $flexible:literal)?)? {
+            $(
+                $(#[$field_meta:meta])*
+                $field:ident : $type:ty
+                    $(= $default:expr)? $(, in $in:expr)? $(, null $null:expr)? $(, tag $tag:literal)?;
+            )*
+        }
+    )+) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name {
+            $(
+                $(#[$field_meta])*
+                $(#[doc = concat!("\n\nVersions ", stringify!($in), ".")])?
+                $(#[doc = concat!("\n\nMay be null in versions ", stringify!($null), ".")])?
+                $(#[doc = concat!("\n\nTagged field ", stringify!($tag), ".")])?
+                $(#[doc = concat!("\n\n`", stringify!($default), "` when absent.")])?
+                pub $field: $type,
+            )*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name { $($field: $crate::wire::kafka::message::default_of!($type $(, $default)?),)* }
+            }
+        }
+
+        impl $crate::wire::kafka::field::Field for $name {
+            #[allow(unused_variables, reason = "structs whose every field is in every version")]
+            fn read(
+                reader: &mut $crate::wire::kafka::Reader,
+                version: i16,
+            ) -> Result<Self, $crate::wire::kafka::DecodeError> {
+                #[allow(unused_mut, reason = "requests without any field")]
+                let mut value = Self::default();
+                $(
+                    $crate::wire::kafka::message::unless_tagged!([$($tag)?] {
+                        if true $(&& ($in).contains(&version))? {
+                            value.$field = $crate::wire::kafka::message::read!(reader, version, [$($null)?])
+                                .map_err(|error| error.within(concat!(stringify!($name), ".", stringify!($field))))?;
+                        }
+                    });
+                )*
+                if reader.flexible() {
+                    reader.tagged_fields(|tag, reader| {
+                        $(
+                            $crate::wire::kafka::message::if_tagged!([$($tag)?] TAG {
+                                if tag == TAG $(&& ($in).contains(&version))? {
+                                    value.$field = $crate::wire::kafka::field::Field::read(reader, version)?;
+                                    return Ok(true);
+                                }
+                            });
+                        )*
+                        Ok(false)
+                    })
+                    .map_err(|error| error.within(concat!(stringify!($name), " tagged fields")))?;
+                }
+                Ok(value)
+            }
+
+            #[allow(unused_variables, reason = "structs whose every field is in every version")]
+            fn write(&self, writer: &mut $crate::wire::kafka::Writer, version: i16) {
+                $(
+                    $crate::wire::kafka::message::unless_tagged!([$($tag)?] {
+                        if true $(&& ($in).contains(&version))? {
+                            $crate::wire::kafka::message::write!(self.$field, writer, version, [$($null)?]);
+                        }
+                    });
+                )*
+                if writer.flexible() {
+                    // A tagged field that has its default is left out.
+                    let present = 0 $(+ $crate::wire::kafka::message::count_tagged!([$($tag)?]
+                        self.$field != $crate::wire::kafka::message::default_of!($type $(, $default)?)
+                            $(&& ($in).contains(&version))?
+                    ))*;
+                    writer.unsigned_varint(present);
+                    $(
+                        $crate::wire::kafka::message::if_tagged!([$($tag)?] TAG {
+                            if self.$field != $crate::wire::kafka::message::default_of!($type $(, $default)?)
+                                $(&& ($in).contains(&version))?
+                            {
+                                writer.tagged_field(TAG, |writer| {
+                                    $crate::wire::kafka::field::Field::write(&self.$field, writer, version);
+                                });
+                            }
+                        });
+                    )*
+                }
+            }
+        }
+
+        $(
+            impl $crate::wire::kafka::Message for $name {
+                const NAME: &'static str = stringify!($name);
+                const VERSIONS: std::ops::RangeInclusive<i16> = $versions..=$versions_to;
+                const FLEXIBLE_FROM: Option<i16> = $crate::wire::kafka::message::first_of!($(Some($flexible),)? None);
+            }
+        )?
+
+        #[cfg(feature = "sample")]
+        impl $crate::wire::kafka::sample::Sample for $name {
+            #[allow(unused_variables, reason = "requests without any field")]
+            fn sample(dice: &mut $crate::wire::kafka::sample::Dice, version: i16) -> Self {
+                #[allow(unused_mut, reason = "requests without any field")]
+                let mut value = Self::default();
+                $(
+                    if true $(&& ($in).contains(&version))? {
+                        value.$field = $crate::wire::kafka::message::sample!(dice, version, [$($null)?]);
+                    }
+                )*
+                value
+            }
+        }
+    )+};
+}
+
+macro_rules! default_of {
+    ($type:ty) => {
+        <$type>::default()
+    };
+    ($type:ty, $default:expr) => {
+        $default
+    };
+}
+
+macro_rules! first_of {
+    ($first:expr $(, $rest:expr)*) => {
+        $first
+    };
+}
+
+macro_rules! unless_tagged {
+    ([] $code:block) => {
+        $code
+    };
+    ([$tag:literal] $code:block) => {};
+}
+
+macro_rules! if_tagged {
+    ([] $name:ident $code:block) => {};
+    ([$tag:literal] $name:ident $code:block) => {{
+        const $name: u32 = $tag;
+        $code
+    }};
+}
+
+macro_rules! count_tagged {
+    ([] $present:expr) => {
+        0
+    };
+    ([$tag:literal] $present:expr) => {
+        u32::from($present)
+    };
+}
+
+macro_rules! read {
+    ($reader:ident, $version:ident, []) => {
+        $crate::wire::kafka::field::Field::read($reader, $version)
+    };
+    ($reader:ident, $version:ident, [$null:expr]) => {
+        if ($null).contains(&$version) {
+            $crate::wire::kafka::field::Field::read($reader, $version)
+        } else {
+            $crate::wire::kafka::field::read_present($reader, $version)
+        }
+    };
+}
+
+macro_rules! write {
+    ($value:expr, $writer:ident, $version:ident, []) => {
+        $crate::wire::kafka::field::Field::write(&$value, $writer, $version)
+    };
+    ($value:expr, $writer:ident, $version:ident, [$null:expr]) => {
+        if ($null).contains(&$version) {
+            $crate::wire::kafka::field::Field::write(&$value, $writer, $version)
+        } else {
+            $crate::wire::kafka::field::write_present(&$value, $writer, $version)
+        }
+    };
+}
+
+#[cfg(feature = "sample")]
+macro_rules! sample {
+    ($dice:ident, $version:ident, []) => {
+        $crate::wire::kafka::sample::Sample::sample($dice, $version)
+    };
+    ($dice:ident, $version:ident, [$null:expr]) => {
+        if ($null).contains(&$version) {
+            $crate::wire::kafka::sample::Sample::sample($dice, $version)
+        } else {
+            Some($crate::wire::kafka::sample::Sample::sample($dice, $version))
+        }
+    };
+}
+
+#[cfg(feature = "sample")]
+pub(crate) use sample;
+pub(crate) use {count_tagged, default_of, first_of, if_tagged, read, schema, unless_tagged, write};

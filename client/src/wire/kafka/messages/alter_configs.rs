@@ -1,0 +1,46 @@
+//! AlterConfigs: key 33.
+
+use crate::wire::kafka::message::schema;
+use crate::wire::kafka::{ErrorCode, Str};
+
+schema! {
+    /// Replaces all settings of topics or brokers.
+    AlterConfigsRequest {
+        resources: Vec<AlterConfigsResource>;
+        /// Check, but change nothing.
+        validate_only: bool;
+    }
+
+    /// See [`AlterConfigsRequest::resources`].
+    AlterConfigsResource {
+        /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
+        /// transactional id, 6 token, 7 user.
+        resource_type: i8;
+        resource_name: Str;
+        configs: Vec<AlterableConfig>;
+    }
+
+    /// See [`AlterConfigsResource::configs`].
+    AlterableConfig {
+        name: Str;
+        value: Option<Str>;
+    }
+
+    /// Replaced or not, resource by resource.
+    AlterConfigsResponse {
+        /// How long the client has been, or is to be, slowed down by a quota.
+        throttle_time_ms: i32;
+        responses: Vec<AlterConfigsResourceResponse>;
+    }
+
+    /// See [`AlterConfigsResponse::responses`].
+    AlterConfigsResourceResponse {
+        error_code: ErrorCode;
+        /// For people; may say more than the code.
+        error_message: Option<Str>;
+        /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
+        /// transactional id, 6 token, 7 user.
+        resource_type: i8;
+        resource_name: Str;
+    }
+}

@@ -1,0 +1,49 @@
+//! AlterPartitionReassignments: key 45.
+
+use crate::wire::kafka::message::schema;
+use crate::wire::kafka::{ErrorCode, Str};
+
+schema! {
+    /// Moves replicas to other brokers; null replicas cancel a move.
+    AlterPartitionReassignmentsRequest {
+        /// How long the server may take before it answers with what is done so far.
+        timeout_ms: i32 = 60000;
+        topics: Vec<ReassignableTopic>;
+    }
+
+    /// See [`AlterPartitionReassignmentsRequest::topics`].
+    ReassignableTopic {
+        name: Str;
+        partitions: Vec<ReassignablePartition>;
+    }
+
+    /// See [`ReassignableTopic::partitions`].
+    ReassignablePartition {
+        partition_index: i32;
+        replicas: Option<Vec<i32>>;
+    }
+
+    /// Begun or not, partition by partition.
+    AlterPartitionReassignmentsResponse {
+        /// How long the client has been, or is to be, slowed down by a quota.
+        throttle_time_ms: i32;
+        error_code: ErrorCode;
+        /// For people; may say more than the code.
+        error_message: Option<Str>;
+        responses: Vec<ReassignableTopicResponse>;
+    }
+
+    /// See [`AlterPartitionReassignmentsResponse::responses`].
+    ReassignableTopicResponse {
+        name: Str;
+        partitions: Vec<ReassignablePartitionResponse>;
+    }
+
+    /// See [`ReassignableTopicResponse::partitions`].
+    ReassignablePartitionResponse {
+        partition_index: i32;
+        error_code: ErrorCode;
+        /// For people; may say more than the code.
+        error_message: Option<Str>;
+    }
+}

@@ -1,0 +1,43 @@
+//! ElectLeaders: key 43.
+
+use crate::wire::kafka::message::schema;
+use crate::wire::kafka::{ErrorCode, Str};
+
+schema! {
+    /// Asks the controller to elect leaders: the preferred ones (type 0) or any at all (1). No partitions
+    /// (null) stands for all of them.
+    ElectLeadersRequest {
+        election_type: i8, in 1..;
+        topic_partitions: Option<Vec<TopicPartitions>>;
+        /// How long the server may take before it answers with what is done so far.
+        timeout_ms: i32 = 60000;
+    }
+
+    /// See [`ElectLeadersRequest::topic_partitions`].
+    TopicPartitions {
+        topic: Str;
+        partitions: Vec<i32>;
+    }
+
+    /// Elected or not, partition by partition.
+    ElectLeadersResponse {
+        /// How long the client has been, or is to be, slowed down by a quota.
+        throttle_time_ms: i32;
+        error_code: ErrorCode, in 1..;
+        replica_election_results: Vec<ReplicaElectionResult>;
+    }
+
+    /// See [`ElectLeadersResponse::replica_election_results`].
+    ReplicaElectionResult {
+        topic: Str;
+        partition_result: Vec<PartitionResult>;
+    }
+
+    /// See [`ReplicaElectionResult::partition_result`].
+    PartitionResult {
+        partition_id: i32;
+        error_code: ErrorCode;
+        /// For people; may say more than the code.
+        error_message: Option<Str>;
+    }
+}

@@ -1,0 +1,47 @@
+//! IncrementalAlterConfigs: key 44.
+
+use crate::wire::kafka::message::schema;
+use crate::wire::kafka::{ErrorCode, Str};
+
+schema! {
+    /// Changes single settings of topics, brokers or client metrics: set 0, delete 1, append 2, subtract 3.
+    IncrementalAlterConfigsRequest {
+        resources: Vec<AlterConfigsResource>;
+        /// Check, but change nothing.
+        validate_only: bool;
+    }
+
+    /// See [`IncrementalAlterConfigsRequest::resources`].
+    AlterConfigsResource {
+        /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
+        /// transactional id, 6 token, 7 user.
+        resource_type: i8;
+        resource_name: Str;
+        configs: Vec<AlterableConfig>;
+    }
+
+    /// See [`AlterConfigsResource::configs`].
+    AlterableConfig {
+        name: Str;
+        config_operation: i8;
+        value: Option<Str>;
+    }
+
+    /// Changed or not, resource by resource.
+    IncrementalAlterConfigsResponse {
+        /// How long the client has been, or is to be, slowed down by a quota.
+        throttle_time_ms: i32;
+        responses: Vec<AlterConfigsResourceResponse>;
+    }
+
+    /// See [`IncrementalAlterConfigsResponse::responses`].
+    AlterConfigsResourceResponse {
+        error_code: ErrorCode;
+        /// For people; may say more than the code.
+        error_message: Option<Str>;
+        /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
+        /// transactional id, 6 token, 7 user.
+        resource_type: i8;
+        resource_name: Str;
+    }
+}

@@ -1,0 +1,45 @@
+//! ListPartitionReassignments: key 46.
+
+use crate::wire::kafka::message::schema;
+use crate::wire::kafka::{ErrorCode, Str};
+
+schema! {
+    /// Asks which moves are going on. No topics (null) stands for all of them.
+    ListPartitionReassignmentsRequest {
+        /// How long the server may take before it answers with what is done so far.
+        timeout_ms: i32 = 60000;
+        topics: Option<Vec<ListPartitionReassignmentsTopics>>;
+    }
+
+    /// See [`ListPartitionReassignmentsRequest::topics`].
+    ListPartitionReassignmentsTopics {
+        name: Str;
+        partition_indexes: Vec<i32>;
+    }
+
+    /// The moves.
+    ListPartitionReassignmentsResponse {
+        /// How long the client has been, or is to be, slowed down by a quota.
+        throttle_time_ms: i32;
+        error_code: ErrorCode;
+        /// For people; may say more than the code.
+        error_message: Option<Str>;
+        topics: Vec<OngoingTopicReassignment>;
+    }
+
+    /// See [`ListPartitionReassignmentsResponse::topics`].
+    OngoingTopicReassignment {
+        name: Str;
+        partitions: Vec<OngoingPartitionReassignment>;
+    }
+
+    /// See [`OngoingTopicReassignment::partitions`].
+    OngoingPartitionReassignment {
+        partition_index: i32;
+        replicas: Vec<i32>;
+        /// Being moved in.
+        adding_replicas: Vec<i32>;
+        /// Being moved out.
+        removing_replicas: Vec<i32>;
+    }
+}
