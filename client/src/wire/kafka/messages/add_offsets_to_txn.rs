@@ -14,7 +14,6 @@ schema! {
 
     /// Taken or not.
     AddOffsetsToTxnResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
     }

@@ -32,7 +32,6 @@ schema! {
 
     /// Taken or not, partition by partition.
     AddPartitionsToTxnResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode, in 4..;
         results_by_transaction: Vec<AddPartitionsToTxnResult>, in 4..;

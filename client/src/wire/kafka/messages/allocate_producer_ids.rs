@@ -13,7 +13,6 @@ schema! {
 
     /// The block.
     AllocateProducerIdsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
         producer_id_start: i64;

@@ -32,7 +32,6 @@ schema! {
 
     /// Changed or not, entity by entity.
     AlterClientQuotasResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         entries: Vec<EntryResult>;
     }
@@ -40,7 +39,6 @@ schema! {
     /// See [`AlterClientQuotasResponse::entries`].
     EntryResult {
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         entity: Vec<EntityResult>;
     }

@@ -28,7 +28,6 @@ schema! {
 
     /// Replaced or not, resource by resource.
     AlterConfigsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         responses: Vec<AlterConfigsResourceResponse>;
     }
@@ -36,7 +35,6 @@ schema! {
     /// See [`AlterConfigsResponse::responses`].
     AlterConfigsResourceResponse {
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
         /// transactional id, 6 token, 7 user.

@@ -15,7 +15,6 @@ schema! {
     /// See [`AlterPartitionRequest::topics`].
     TopicData {
         topic_name: Str, in 0..=1;
-        /// All zero if there is none.
         topic_id: Uuid, in 2..;
         partitions: Vec<PartitionData>;
     }
@@ -41,7 +40,6 @@ schema! {
 
     /// What the controller decided.
     AlterPartitionResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
         topics: Vec<TopicResult>;
@@ -50,7 +48,6 @@ schema! {
     /// See [`AlterPartitionResponse::topics`].
     TopicResult {
         topic_name: Str, in 0..=1;
-        /// All zero if there is none.
         topic_id: Uuid, in 2..;
         partitions: Vec<PartitionResult>;
     }

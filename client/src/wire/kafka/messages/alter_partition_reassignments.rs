@@ -6,7 +6,6 @@ use crate::wire::kafka::{ErrorCode, Str};
 schema! {
     /// Moves replicas to other brokers; null replicas cancel a move.
     AlterPartitionReassignmentsRequest {
-        /// How long the server may take before it answers with what is done so far.
         timeout_ms: i32 = 60000;
         topics: Vec<ReassignableTopic>;
     }
@@ -25,10 +24,8 @@ schema! {
 
     /// Begun or not, partition by partition.
     AlterPartitionReassignmentsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         responses: Vec<ReassignableTopicResponse>;
     }
@@ -43,7 +40,6 @@ schema! {
     ReassignablePartitionResponse {
         partition_index: i32;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
     }
 }

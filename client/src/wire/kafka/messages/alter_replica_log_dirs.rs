@@ -23,7 +23,6 @@ schema! {
 
     /// Begun or not, partition by partition.
     AlterReplicaLogDirsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         results: Vec<AlterReplicaLogDirTopicResult>;
     }

@@ -31,7 +31,6 @@ schema! {
 
     /// Changed or not, user by user.
     AlterUserScramCredentialsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         results: Vec<AlterUserScramCredentialsResult>;
     }
@@ -40,7 +39,6 @@ schema! {
     AlterUserScramCredentialsResult {
         user: Str;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
     }
 }

@@ -14,7 +14,6 @@ schema! {
     ApiVersionsResponse {
         error_code: ErrorCode;
         api_keys: Vec<ApiVersion>;
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 1..;
         supported_features: Vec<SupportedFeatureKey>, in 3.., tag 0;
         /// -1 if unknown.

@@ -26,7 +26,6 @@ schema! {
 
     /// Added or not, in the order asked.
     CreateAclsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         results: Vec<AclCreationResult>;
     }
@@ -34,7 +33,6 @@ schema! {
     /// See [`CreateAclsResponse::results`].
     AclCreationResult {
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
     }
 }

@@ -32,7 +32,6 @@ schema! {
         max_timestamp_ms: i64;
         token_id: Str;
         hmac: Bytes;
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
     }
 }

@@ -7,7 +7,6 @@ schema! {
     /// Raises the number of partitions of topics.
     CreatePartitionsRequest {
         topics: Vec<CreatePartitionsTopic>;
-        /// How long the server may take before it answers with what is done so far.
         timeout_ms: i32;
         /// Check, but change nothing.
         validate_only: bool;
@@ -29,7 +28,6 @@ schema! {
 
     /// Raised or not, topic by topic.
     CreatePartitionsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         results: Vec<CreatePartitionsTopicResult>;
     }
@@ -38,7 +36,6 @@ schema! {
     CreatePartitionsTopicResult {
         name: Str;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
     }
 }

@@ -7,7 +7,6 @@ schema! {
     /// Creates topics.
     CreateTopicsRequest {
         topics: Vec<CreatableTopic>;
-        /// How long the server may take before it answers with what is done so far.
         timeout_ms: i32 = 60000;
         /// Check, but change nothing.
         validate_only: bool, in 1..;
@@ -40,7 +39,6 @@ schema! {
 
     /// Created or not, topic by topic.
     CreateTopicsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 2..;
         topics: Vec<CreatableTopicResult>;
     }
@@ -48,14 +46,10 @@ schema! {
     /// See [`CreateTopicsResponse::topics`].
     CreatableTopicResult {
         name: Str;
-        /// All zero if there is none.
         topic_id: Uuid, in 7..;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>, in 1..;
-        /// -1 for the default, or with explicit assignments.
         num_partitions: i32 = -1, in 5..;
-        /// -1 for the default, or with explicit assignments.
         replication_factor: i16 = -1, in 5..;
         configs: Option<Vec<CreatableTopicConfigs>>, in 5..;
         topic_config_error_code: ErrorCode, in 5.., tag 0;

@@ -24,7 +24,6 @@ schema! {
 
     /// What each filter removed.
     DeleteAclsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         filter_results: Vec<DeleteAclsFilterResult>;
     }
@@ -32,7 +31,6 @@ schema! {
     /// See [`DeleteAclsResponse::filter_results`].
     DeleteAclsFilterResult {
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         matching_acls: Vec<DeleteAclsMatchingAcl>;
     }
@@ -40,7 +38,6 @@ schema! {
     /// See [`DeleteAclsFilterResult::matching_acls`].
     DeleteAclsMatchingAcl {
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
         /// transactional id, 6 token, 7 user.

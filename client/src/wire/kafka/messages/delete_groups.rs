@@ -11,7 +11,6 @@ schema! {
 
     /// Deleted or not, group by group.
     DeleteGroupsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         results: Vec<DeletableGroupResult>;
     }

@@ -7,7 +7,6 @@ schema! {
     /// Moves the start of logs forward; -1 stands for the high watermark.
     DeleteRecordsRequest {
         topics: Vec<DeleteRecordsTopic>;
-        /// How long the server may take before it answers with what is done so far.
         timeout_ms: i32;
     }
 
@@ -25,7 +24,6 @@ schema! {
 
     /// Where the logs now start.
     DeleteRecordsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         topics: Vec<DeleteRecordsTopicResult>;
     }

@@ -19,10 +19,8 @@ schema! {
 
     /// The rules, resource by resource.
     DescribeAclsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         resources: Vec<DescribeAclsResource>;
     }

@@ -22,10 +22,8 @@ schema! {
 
     /// The quotas that match.
     DescribeClientQuotasResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         entries: Option<Vec<EntryData>>;
     }

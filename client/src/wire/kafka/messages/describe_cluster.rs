@@ -12,17 +12,14 @@ schema! {
 
     /// Brokers and controller.
     DescribeClusterResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         endpoint_type: i8 = 1, in 1..;
         cluster_id: Str;
         /// The controller's broker id; -1 if there is none.
         controller_id: i32 = -1;
         brokers: Vec<DescribeClusterBroker>;
-        /// Bit field of what the client may do; the default stands for "not asked".
         cluster_authorized_operations: i32 = i32::MIN;
     }
 

@@ -22,7 +22,6 @@ schema! {
 
     /// The settings, where they come from, and what they override.
     DescribeConfigsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         results: Vec<DescribeConfigsResult>;
     }
@@ -30,7 +29,6 @@ schema! {
     /// See [`DescribeConfigsResponse::results`].
     DescribeConfigsResult {
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
         /// transactional id, 6 token, 7 user.

@@ -21,7 +21,6 @@ schema! {
     DescribeDelegationTokenResponse {
         error_code: ErrorCode;
         tokens: Vec<DescribedDelegationToken>;
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
     }
 

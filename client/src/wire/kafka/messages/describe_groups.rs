@@ -14,7 +14,6 @@ schema! {
 
     /// Groups as their coordinator sees them.
     DescribeGroupsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 1..;
         groups: Vec<DescribedGroup>;
     }
@@ -28,7 +27,6 @@ schema! {
         protocol_type: Str;
         protocol_data: Str;
         members: Vec<DescribedGroupMember>;
-        /// Bit field of what the client may do; the default stands for "not asked".
         authorized_operations: i32 = i32::MIN, in 3..;
     }
 

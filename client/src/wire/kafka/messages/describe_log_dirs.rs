@@ -17,7 +17,6 @@ schema! {
 
     /// The directories.
     DescribeLogDirsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode, in 3..;
         results: Vec<DescribeLogDirsResult>;

@@ -17,7 +17,6 @@ schema! {
 
     /// The producers, as the partition's leader remembers them.
     DescribeProducersResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         topics: Vec<TopicResponse>;
     }
@@ -32,7 +31,6 @@ schema! {
     PartitionResponse {
         partition_index: i32;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         active_producers: Vec<ProducerState>;
     }

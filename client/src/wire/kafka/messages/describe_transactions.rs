@@ -11,7 +11,6 @@ schema! {
 
     /// Transactions as their coordinator sees them.
     DescribeTransactionsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         transaction_states: Vec<TransactionState>;
     }

@@ -16,10 +16,8 @@ schema! {
 
     /// Mechanisms and iterations, never the secret.
     DescribeUserScramCredentialsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         results: Vec<DescribeUserScramCredentialsResult>;
     }
@@ -28,7 +26,6 @@ schema! {
     DescribeUserScramCredentialsResult {
         user: Str;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         credential_infos: Vec<CredentialInfo>;
     }

@@ -9,7 +9,6 @@ schema! {
     ElectLeadersRequest {
         election_type: i8, in 1..;
         topic_partitions: Option<Vec<TopicPartitions>>;
-        /// How long the server may take before it answers with what is done so far.
         timeout_ms: i32 = 60000;
     }
 
@@ -21,7 +20,6 @@ schema! {
 
     /// Elected or not, partition by partition.
     ElectLeadersResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode, in 1..;
         replica_election_results: Vec<ReplicaElectionResult>;
@@ -37,7 +35,6 @@ schema! {
     PartitionResult {
         partition_id: i32;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
     }
 }

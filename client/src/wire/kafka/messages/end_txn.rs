@@ -15,7 +15,6 @@ schema! {
 
     /// Decided or not.
     EndTxnResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
     }

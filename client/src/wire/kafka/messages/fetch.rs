@@ -31,7 +31,6 @@ schema! {
     /// See [`FetchRequest::topics`].
     FetchTopic {
         topic: Str, in 0..=12;
-        /// All zero if there is none.
         topic_id: Uuid, in 13..;
         partitions: Vec<FetchPartition>;
     }
@@ -54,7 +53,6 @@ schema! {
     /// See [`FetchRequest::forgotten_topics_data`].
     ForgottenTopic {
         topic: Str, in 7..=12;
-        /// All zero if there is none.
         topic_id: Uuid, in 13..;
         partitions: Vec<i32>;
     }
@@ -69,20 +67,18 @@ schema! {
 
     /// Records, and how far they are safe to read.
     FetchResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 1..;
         error_code: ErrorCode, in 7..;
         /// Names an incremental fetch session; 0 for none.
         session_id: i32, in 7..;
         responses: Vec<FetchableTopicResponse>;
-        /// Addresses of the leaders named above.
+        /// Addresses of the leaders that partitions name.
         node_endpoints: Vec<NodeEndpoint>, in 16.., tag 0;
     }
 
     /// See [`FetchResponse::responses`].
     FetchableTopicResponse {
         topic: Str, in 0..=12;
-        /// All zero if there is none.
         topic_id: Uuid, in 13..;
         partitions: Vec<PartitionData>;
     }

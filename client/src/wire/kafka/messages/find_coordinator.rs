@@ -13,10 +13,8 @@ schema! {
 
     /// The coordinators.
     FindCoordinatorResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 1..;
         error_code: ErrorCode, in 0..=3;
-        /// For people; may say more than the code.
         error_message: Option<Str>, in 1..=3;
         node_id: i32, in 0..=3;
         host: Str, in 0..=3;
@@ -31,7 +29,6 @@ schema! {
         host: Str;
         port: i32;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
     }
 }

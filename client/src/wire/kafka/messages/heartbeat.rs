@@ -15,7 +15,6 @@ schema! {
 
     /// Whether its generation still is.
     HeartbeatResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 1..;
         error_code: ErrorCode;
     }

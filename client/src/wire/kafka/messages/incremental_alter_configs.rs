@@ -29,7 +29,6 @@ schema! {
 
     /// Changed or not, resource by resource.
     IncrementalAlterConfigsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         responses: Vec<AlterConfigsResourceResponse>;
     }
@@ -37,7 +36,6 @@ schema! {
     /// See [`IncrementalAlterConfigsResponse::responses`].
     AlterConfigsResourceResponse {
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
         /// transactional id, 6 token, 7 user.

@@ -15,7 +15,6 @@ schema! {
 
     /// The id and its epoch.
     InitProducerIdResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
         producer_id: i64 = -1;

@@ -30,7 +30,6 @@ schema! {
 
     /// The generation it joined; for the leader, with all members.
     JoinGroupResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 2..;
         error_code: ErrorCode;
         generation_id: i32 = -1;

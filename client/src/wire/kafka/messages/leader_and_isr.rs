@@ -48,7 +48,6 @@ schema! {
     /// See [`LeaderAndIsrRequest::topic_states`].
     LeaderAndIsrTopicState {
         topic_name: Str;
-        /// All zero if there is none.
         topic_id: Uuid, in 5..;
         partition_states: Vec<LeaderAndIsrPartitionState>;
     }
@@ -76,7 +75,6 @@ schema! {
 
     /// See [`LeaderAndIsrResponse::topics`].
     LeaderAndIsrTopicError {
-        /// All zero if there is none.
         topic_id: Uuid;
         partition_errors: Vec<LeaderAndIsrPartitionError>;
     }

@@ -21,7 +21,6 @@ schema! {
 
     /// Whether each of them had been there.
     LeaveGroupResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 1..;
         error_code: ErrorCode;
         members: Vec<MemberResponse>, in 3..;

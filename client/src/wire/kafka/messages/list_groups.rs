@@ -12,7 +12,6 @@ schema! {
 
     /// The groups.
     ListGroupsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 1..;
         error_code: ErrorCode;
         groups: Vec<ListedGroup>;

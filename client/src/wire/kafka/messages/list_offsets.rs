@@ -31,7 +31,6 @@ schema! {
 
     /// The offset found for each partition.
     ListOffsetsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 2..;
         topics: Vec<ListOffsetsTopicResponse>;
     }

@@ -6,7 +6,6 @@ use crate::wire::kafka::{ErrorCode, Str};
 schema! {
     /// Asks which moves are going on. No topics (null) stands for all of them.
     ListPartitionReassignmentsRequest {
-        /// How long the server may take before it answers with what is done so far.
         timeout_ms: i32 = 60000;
         topics: Option<Vec<ListPartitionReassignmentsTopics>>;
     }
@@ -19,10 +18,8 @@ schema! {
 
     /// The moves.
     ListPartitionReassignmentsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         topics: Vec<OngoingTopicReassignment>;
     }

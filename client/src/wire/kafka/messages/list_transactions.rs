@@ -14,7 +14,6 @@ schema! {
 
     /// The transactions.
     ListTransactionsResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
         unknown_state_filters: Vec<Str>;

@@ -15,21 +15,18 @@ schema! {
 
     /// See [`MetadataRequest::topics`].
     MetadataRequestTopic {
-        /// All zero if there is none.
         topic_id: Uuid, in 10..;
         name: Option<Str>, null 10..;
     }
 
     /// Brokers, controller, and the partitions of each topic asked for.
     MetadataResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 3..;
         brokers: Vec<MetadataResponseBroker>;
         cluster_id: Option<Str>, in 2..;
         /// The controller's broker id; -1 if there is none.
         controller_id: i32 = -1, in 1..;
         topics: Vec<MetadataResponseTopic>;
-        /// Bit field of what the client may do; the default stands for "not asked".
         cluster_authorized_operations: i32 = i32::MIN, in 8..=10;
     }
 
@@ -45,11 +42,9 @@ schema! {
     MetadataResponseTopic {
         error_code: ErrorCode;
         name: Option<Str>, null 12..;
-        /// All zero if there is none.
         topic_id: Uuid, in 10..;
         is_internal: bool, in 1..;
         partitions: Vec<MetadataResponsePartition>;
-        /// Bit field of what the client may do; the default stands for "not asked".
         topic_authorized_operations: i32 = i32::MIN, in 8..;
     }
 

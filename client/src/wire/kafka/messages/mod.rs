@@ -1,6 +1,12 @@
 //! Requests and responses, a file per API: what may be said, and since when.
 //!
-//! A field that a struct has always had names no versions; all others do.
+//! A field that a struct has always had names no versions; all others do. What a field means is said where its name
+//! does not say it. The same everywhere:
+//!
+//! - `error_message` is for people and may say more than `error_code`;
+//! - `timeout_ms` is how long the server may take before it answers with what is done so far;
+//! - `throttle_time_ms` is how long the client is slowed down by a quota, or has been in the oldest versions;
+//! - `*_authorized_operations` is a bit field of what the client may do, `i32::MIN` if it did not ask.
 
 pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;

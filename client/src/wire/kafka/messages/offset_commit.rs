@@ -35,7 +35,6 @@ schema! {
 
     /// Noted or not, partition by partition.
     OffsetCommitResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 3..;
         topics: Vec<OffsetCommitResponseTopic>;
     }

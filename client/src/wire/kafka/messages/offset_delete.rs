@@ -24,7 +24,6 @@ schema! {
     /// Forgotten or not, partition by partition.
     OffsetDeleteResponse {
         error_code: ErrorCode;
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         topics: Vec<OffsetDeleteResponseTopic>;
     }

@@ -15,8 +15,8 @@ schema! {
 
     /// See [`OffsetFetchRequest::topics`].
     OffsetFetchRequestTopic {
-        name: Str, in 0..=7;
-        partition_indexes: Vec<i32>, in 0..=7;
+        name: Str;
+        partition_indexes: Vec<i32>;
     }
 
     /// See [`OffsetFetchRequest::groups`].
@@ -35,7 +35,6 @@ schema! {
 
     /// The offsets noted; -1 where there is none.
     OffsetFetchResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 3..;
         topics: Vec<OffsetFetchResponseTopic>, in 0..=7;
         error_code: ErrorCode, in 2..=7;
@@ -44,19 +43,19 @@ schema! {
 
     /// See [`OffsetFetchResponse::topics`].
     OffsetFetchResponseTopic {
-        name: Str, in 0..=7;
-        partitions: Vec<OffsetFetchResponsePartition>, in 0..=7;
+        name: Str;
+        partitions: Vec<OffsetFetchResponsePartition>;
     }
 
     /// See [`OffsetFetchResponseTopic::partitions`].
     OffsetFetchResponsePartition {
-        partition_index: i32, in 0..=7;
-        committed_offset: i64, in 0..=7;
+        partition_index: i32;
+        committed_offset: i64;
         /// Epoch of the last record read; -1 if unknown.
-        committed_leader_epoch: i32 = -1, in 5..=7;
+        committed_leader_epoch: i32 = -1, in 5..;
         /// Opaque to the broker.
-        metadata: Option<Str>, in 0..=7;
-        error_code: ErrorCode, in 0..=7;
+        metadata: Option<Str>;
+        error_code: ErrorCode;
     }
 
     /// See [`OffsetFetchResponse::groups`].

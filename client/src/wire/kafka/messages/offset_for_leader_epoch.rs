@@ -27,7 +27,6 @@ schema! {
 
     /// The end of each epoch, or of the largest one below it.
     OffsetForLeaderEpochResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 2..;
         topics: Vec<OffsetForLeaderTopicResult>;
     }

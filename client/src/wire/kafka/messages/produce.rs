@@ -9,7 +9,6 @@ schema! {
         transactional_id: Option<Str>, in 3..;
         /// How many replicas must have it: 0 none (and no answer), 1 the leader, -1 all in sync.
         acks: i16;
-        /// How long the server may take before it answers with what is done so far.
         timeout_ms: i32;
         topic_data: Vec<TopicProduceData>;
     }
@@ -29,9 +28,8 @@ schema! {
     /// Where each batch landed, or why it did not.
     ProduceResponse {
         responses: Vec<TopicProduceResponse>;
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 1..;
-        /// Addresses of the leaders named above.
+        /// Addresses of the leaders that partitions name.
         node_endpoints: Vec<NodeEndpoint>, in 10.., tag 0;
     }
 
@@ -53,7 +51,6 @@ schema! {
         log_start_offset: i64 = -1, in 5..;
         /// The records that caused the batch to be refused.
         record_errors: Vec<BatchIndexAndErrorMessage>, in 8..;
-        /// For people; may say more than the code.
         error_message: Option<Str>, in 8..;
         /// Where to go instead, with a NOT_LEADER_OR_FOLLOWER or FENCED_LEADER_EPOCH error.
         current_leader: LeaderIdAndEpoch, in 10.., tag 0;

@@ -16,7 +16,6 @@ schema! {
     RenewDelegationTokenResponse {
         error_code: ErrorCode;
         expiry_timestamp_ms: i64;
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
     }
 }

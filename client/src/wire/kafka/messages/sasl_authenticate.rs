@@ -14,7 +14,6 @@ schema! {
     /// The server's step.
     SaslAuthenticateResponse {
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         auth_bytes: Bytes;
         /// When to authenticate again; 0 for never.

@@ -22,14 +22,14 @@ schema! {
 
     /// See [`StopReplicaRequest::ungrouped_partitions`].
     StopReplicaPartitionV0 {
-        topic_name: Str, in 0..=0;
-        partition_index: i32, in 0..=0;
+        topic_name: Str;
+        partition_index: i32;
     }
 
     /// See [`StopReplicaRequest::topics`].
     StopReplicaTopicV1 {
-        name: Str, in 1..=2;
-        partition_indexes: Vec<i32>, in 1..=2;
+        name: Str;
+        partition_indexes: Vec<i32>;
     }
 
     /// See [`StopReplicaRequest::topic_states`].

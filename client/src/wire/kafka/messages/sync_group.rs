@@ -29,7 +29,6 @@ schema! {
 
     /// The member's share.
     SyncGroupResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32, in 1..;
         error_code: ErrorCode;
         /// `consumer`, `connect`, ...

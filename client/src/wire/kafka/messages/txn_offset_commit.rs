@@ -34,7 +34,6 @@ schema! {
 
     /// Noted or not, partition by partition.
     TxnOffsetCommitResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         topics: Vec<TxnOffsetCommitResponseTopic>;
     }

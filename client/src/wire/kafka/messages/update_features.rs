@@ -6,7 +6,6 @@ use crate::wire::kafka::{ErrorCode, Str};
 schema! {
     /// Raises or lowers the cluster's feature levels.
     UpdateFeaturesRequest {
-        /// How long the server may take before it answers with what is done so far.
         timeout_ms: i32 = 60000;
         feature_updates: Vec<FeatureUpdateKey>;
         /// Check, but change nothing.
@@ -23,10 +22,8 @@ schema! {
 
     /// Changed or not.
     UpdateFeaturesResponse {
-        /// How long the client has been, or is to be, slowed down by a quota.
         throttle_time_ms: i32;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
         results: Vec<UpdatableFeatureResult>;
     }
@@ -35,7 +32,6 @@ schema! {
     UpdatableFeatureResult {
         feature: Str;
         error_code: ErrorCode;
-        /// For people; may say more than the code.
         error_message: Option<Str>;
     }
 }

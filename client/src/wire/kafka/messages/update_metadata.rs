@@ -39,7 +39,6 @@ schema! {
     /// See [`UpdateMetadataRequest::topic_states`].
     UpdateMetadataTopicState {
         topic_name: Str;
-        /// All zero if there is none.
         topic_id: Uuid, in 7..;
         partition_states: Vec<UpdateMetadataPartitionState>;
     }
