@@ -13,8 +13,7 @@ schema! {
 
     /// See [`AlterConfigsRequest::resources`].
     AlterConfigsResource {
-        /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
-        /// transactional id, 6 token, 7 user.
+        /// 2 topic, 4 broker, 8 broker logger, 16 client metrics.
         resource_type: i8;
         resource_name: Str;
         configs: Vec<AlterableConfig>;
@@ -36,8 +35,7 @@ schema! {
     AlterConfigsResourceResponse {
         error_code: ErrorCode;
         error_message: Option<Str>;
-        /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
-        /// transactional id, 6 token, 7 user.
+        /// 2 topic, 4 broker, 8 broker logger, 16 client metrics.
         resource_type: i8;
         resource_name: Str;
     }

@@ -11,8 +11,7 @@ schema! {
 
     /// See [`CreateAclsRequest::creations`].
     AclCreation {
-        /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
-        /// transactional id, 6 token, 7 user.
+        /// 1 any (in filters), 2 topic, 3 group, 4 cluster, 5 transactional id, 6 token, 7 user.
         resource_type: i8;
         resource_name: Str;
         /// 3 literal, 4 prefixed.

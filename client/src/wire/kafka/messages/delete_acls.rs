@@ -11,6 +11,7 @@ schema! {
 
     /// See [`DeleteAclsRequest::filters`].
     DeleteAclsFilter {
+        /// 1 any (in filters), 2 topic, 3 group, 4 cluster, 5 transactional id, 6 token, 7 user.
         resource_type_filter: i8;
         resource_name_filter: Option<Str>;
         /// 1 any, 2 whatever matches the name, 3 literal, 4 prefixed.
@@ -39,8 +40,7 @@ schema! {
     DeleteAclsMatchingAcl {
         error_code: ErrorCode;
         error_message: Option<Str>;
-        /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
-        /// transactional id, 6 token, 7 user.
+        /// 1 any (in filters), 2 topic, 3 group, 4 cluster, 5 transactional id, 6 token, 7 user.
         resource_type: i8;
         resource_name: Str;
         /// 3 literal, 4 prefixed.

@@ -6,6 +6,7 @@ use crate::wire::kafka::{ErrorCode, Str};
 schema! {
     /// Asks for the access rules that match a filter.
     DescribeAclsRequest {
+        /// 1 any (in filters), 2 topic, 3 group, 4 cluster, 5 transactional id, 6 token, 7 user.
         resource_type_filter: i8;
         resource_name_filter: Option<Str>;
         /// 1 any, 2 whatever matches the name, 3 literal, 4 prefixed.
@@ -27,8 +28,7 @@ schema! {
 
     /// See [`DescribeAclsResponse::resources`].
     DescribeAclsResource {
-        /// For settings 2 topic, 4 broker, 8 broker logger; for access rules 2 topic, 3 group, 4 cluster, 5
-        /// transactional id, 6 token, 7 user.
+        /// 1 any (in filters), 2 topic, 3 group, 4 cluster, 5 transactional id, 6 token, 7 user.
         resource_type: i8;
         resource_name: Str;
         /// 3 literal, 4 prefixed.
