@@ -13,7 +13,7 @@ pub fn request<R: Request>(
     correlation_id: i32,
     client_id: Option<&Str>,
 ) -> Result<Vec<Segment>, EncodeError> {
-    let mut writer = Writer::new();
+    let mut writer = Writer::frame();
     let header = RequestHeader {
         api_key: R::KEY,
         api_version: version,
@@ -22,7 +22,7 @@ pub fn request<R: Request>(
     };
     header.encode(&mut writer);
     body.encode(&mut writer, version);
-    writer.finish_frame()
+    writer.finish()
 }
 
 /// The response to a request of that key, in the version the request had, as it goes to the socket. A body may be
@@ -34,8 +34,8 @@ pub fn response<M: Message>(
     version: i16,
     correlation_id: i32,
 ) -> Result<Vec<Segment>, EncodeError> {
-    let mut writer = Writer::new();
+    let mut writer = Writer::frame();
     ResponseHeader { correlation_id }.encode(&mut writer, key, version);
     body.encode(&mut writer, version);
-    writer.finish_frame()
+    writer.finish()
 }

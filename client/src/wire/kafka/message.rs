@@ -112,27 +112,26 @@ macro_rules! schema {
         }
 
         impl $crate::wire::kafka::field::Field for $name {
-            #[allow(unused_variables, reason = "structs whose every field is in every version")]
+            #[allow(unused_variables, unused_mut, reason = "few structs have fields of every sort")]
             fn read(
                 reader: &mut $crate::wire::kafka::Reader,
                 version: i16,
             ) -> Result<Self, $crate::wire::kafka::DecodeError> {
-                #[allow(unused_mut, reason = "requests without any field")]
-                let mut value = Self::default();
                 $(
-                    $crate::wire::kafka::message::unless_tagged!([$($tag)?] {
-                        if true $(&& ($in).contains(&version))? {
-                            value.$field = $crate::wire::kafka::message::read!(reader, version, [$($null)?])
-                                .map_err(|error| error.within(concat!(stringify!($name), ".", stringify!($field))))?;
-                        }
-                    });
+                    let present = true $(&& ($in).contains(&version))?;
+                    let mut $field = if $crate::wire::kafka::message::is_plain!($($tag)?) && present {
+                        $crate::wire::kafka::message::read!(reader, version, [$($null)?])
+                            .map_err(|error| error.within(concat!(stringify!($name), ".", stringify!($field))))?
+                    } else {
+                        $crate::wire::kafka::message::default_of!($type $(, $default)?)
+                    };
                 )*
                 if reader.flexible() {
                     reader.tagged_fields(|tag, reader| {
                         $(
                             $crate::wire::kafka::message::if_tagged!([$($tag)?] TAG {
                                 if tag == TAG $(&& ($in).contains(&version))? {
-                                    value.$field = $crate::wire::kafka::field::Field::read(reader, version)?;
+                                    $field = $crate::wire::kafka::field::Field::read(reader, version)?;
                                     return Ok(true);
                                 }
                             });
@@ -141,17 +140,15 @@ macro_rules! schema {
                     })
                     .map_err(|error| error.within(concat!(stringify!($name), " tagged fields")))?;
                 }
-                Ok(value)
+                Ok($name { $($field,)* })
             }
 
             #[allow(unused_variables, reason = "structs whose every field is in every version")]
             fn write(&self, writer: &mut $crate::wire::kafka::Writer, version: i16) {
                 $(
-                    $crate::wire::kafka::message::unless_tagged!([$($tag)?] {
-                        if true $(&& ($in).contains(&version))? {
-                            $crate::wire::kafka::message::write!(self.$field, writer, version, [$($null)?]);
-                        }
-                    });
+                    if $crate::wire::kafka::message::is_plain!($($tag)?) $(&& ($in).contains(&version))? {
+                        $crate::wire::kafka::message::write!(self.$field, writer, version, [$($null)?]);
+                    }
                 )*
                 if writer.flexible() {
                     // A tagged field that has its default is left out.
@@ -215,11 +212,13 @@ macro_rules! first_of {
     };
 }
 
-macro_rules! unless_tagged {
-    ([] $code:block) => {
-        $code
+macro_rules! is_plain {
+    () => {
+        true
     };
-    ([$tag:literal] $code:block) => {};
+    ($tag:literal) => {
+        false
+    };
 }
 
 macro_rules! if_tagged {
@@ -281,4 +280,4 @@ macro_rules! sample {
 
 #[cfg(feature = "sample")]
 pub(crate) use sample;
-pub(crate) use {count_tagged, default_of, first_of, if_tagged, read, schema, unless_tagged, write};
+pub(crate) use {count_tagged, default_of, first_of, if_tagged, is_plain, read, schema, write};

@@ -30,6 +30,11 @@ pub enum EncodeError {
 /// Record sets from this size on are passed along instead of copied: below, a copy is cheaper than a segment.
 const SHARED_BYTES_MIN: usize = 1024;
 
+/// Most messages fit without growing.
+const CAPACITY: usize = 256;
+
+const FRAME_LENGTH_BYTES: usize = size_of::<i32>();
+
 /// Collects one frame.
 ///
 /// What cannot be written is remembered and reported by [`Writer::finish`], so that the many writes in between need
@@ -40,19 +45,33 @@ pub struct Writer {
     /// What goes between the bytes of `out`, and before which position.
     inserts: Vec<(usize, Segment)>,
     inserted_bytes: usize,
+    framed: bool,
     flexible: bool,
     error: Option<EncodeError>,
 }
 
 impl Writer {
+    /// Begins bytes without a length before them.
     pub fn new() -> Writer {
-        Writer::default()
+        Writer { out: Vec::with_capacity(CAPACITY), ..Writer::default() }
     }
 
-    /// Everything written, without a length before it.
-    pub fn finish(self) -> Result<Vec<Segment>, EncodeError> {
+    /// Begins a frame: its length will come first.
+    pub fn frame() -> Writer {
+        let mut writer = Writer { framed: true, ..Writer::new() };
+        writer.int32(0);
+        writer
+    }
+
+    /// Everything written, in order.
+    pub fn finish(mut self) -> Result<Vec<Segment>, EncodeError> {
         if let Some(error) = self.error {
             return Err(error);
+        }
+        if self.framed {
+            let length = self.out.len() - FRAME_LENGTH_BYTES + self.inserted_bytes;
+            let length = i32::try_from(length).map_err(|_| EncodeError::FrameTooLong)?;
+            self.out[..FRAME_LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
         }
         let out = Bytes::from(self.out);
         let mut segments = Vec::with_capacity(2 * self.inserts.len() + 1);
@@ -68,21 +87,6 @@ impl Writer {
             segments.push(Segment::Bytes(out.slice(from..)));
         }
         Ok(segments)
-    }
-
-    /// Like [`Writer::finish`], with the length of it all as the first four bytes.
-    pub fn finish_frame(mut self) -> Result<Vec<Segment>, EncodeError> {
-        let length = i32::try_from(self.len()).map_err(|_| EncodeError::FrameTooLong)?;
-        self.out.splice(..0, length.to_be_bytes());
-        for (at, _) in &mut self.inserts {
-            *at += size_of::<i32>();
-        }
-        self.finish()
-    }
-
-    /// How many bytes the frame has so far, holes included.
-    fn len(&self) -> usize {
-        self.out.len() + self.inserted_bytes
     }
 
     pub(crate) fn flexible(&self) -> bool {
@@ -198,12 +202,12 @@ mod tests {
     #[test]
     fn large_records_and_holes_split_the_frame() {
         let large = Bytes::from(vec![7; SHARED_BYTES_MIN]);
-        let mut writer = Writer::new();
+        let mut writer = Writer::frame();
         writer.int16(1);
         writer.records(Some(&Records::Bytes(large.clone())));
         writer.records(Some(&Records::Hole { length: 5 }));
         writer.records(Some(&Records::Bytes(Bytes::from_static(b"small"))));
-        let segments = writer.finish_frame().unwrap();
+        let segments = writer.finish().unwrap();
         assert_eq!(
             segments,
             [
