@@ -4,7 +4,7 @@ use super::api::ApiKey;
 use super::header::{RequestHeader, ResponseHeader};
 use super::message::{Message, Request};
 use super::text::Str;
-use super::writer::{EncodeError, Segment, Writer};
+use super::writer::{EncodeError, Part, Writer};
 
 /// A request as it goes to the socket.
 pub fn request<R: Request>(
@@ -12,7 +12,7 @@ pub fn request<R: Request>(
     version: i16,
     correlation_id: i32,
     client_id: Option<&Str>,
-) -> Result<Vec<Segment>, EncodeError> {
+) -> Result<Vec<Part>, EncodeError> {
     let mut writer = Writer::frame();
     let header = RequestHeader {
         api_key: R::KEY,
@@ -33,7 +33,7 @@ pub fn response<M: Message>(
     key: ApiKey,
     version: i16,
     correlation_id: i32,
-) -> Result<Vec<Segment>, EncodeError> {
+) -> Result<Vec<Part>, EncodeError> {
     let mut writer = Writer::frame();
     ResponseHeader { correlation_id }.encode(&mut writer, key, version);
     body.encode(&mut writer, version);

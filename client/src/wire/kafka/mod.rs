@@ -5,7 +5,7 @@
 //! meaning (an offset, an epoch, a broker) wraps them, because the same `-1` means different things per field.
 //!
 //! Bytes in: [`header`] then [`Message::decode`] on a [`Reader`]; nothing is copied, strings and records stay slices
-//! of the frame. Bytes out: [`frame`], which gives segments to write in order, some of them holes for file ranges.
+//! of the frame. Bytes out: [`frame`], which gives parts to write in order, some of them holes for file ranges.
 
 pub mod api;
 pub mod consumer_protocol;
@@ -32,4 +32,4 @@ pub use reader::{DecodeError, Problem, Reader};
 pub use records::Records;
 pub use text::Str;
 pub use uuid::Uuid;
-pub use writer::{EncodeError, Segment, Writer};
+pub use writer::{EncodeError, Part, Writer};

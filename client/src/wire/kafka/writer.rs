@@ -1,13 +1,13 @@
-//! Writing one frame, as segments that need not be copied into one buffer.
+//! Writing one frame, as parts that need not be copied into one buffer.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::reader::STRING_BYTES_MAX;
 use super::records::Records;
 
-/// A piece of an encoded frame. The pieces are sent in order.
+/// What an encoded frame consists of. Parts are sent in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
+pub enum Part {
     Bytes(Bytes),
     /// Bytes that the sender supplies, usually from a file. Holes come in the order of the [`Records::Hole`] fields
     /// of the message.
@@ -27,7 +27,7 @@ pub enum EncodeError {
     UnknownVersion { name: &'static str, version: i16 },
 }
 
-/// Record sets from this size on are passed along instead of copied: below, a copy is cheaper than a segment.
+/// Record sets from this size on are passed along instead of copied: below, a copy is cheaper than a part.
 const SHARED_BYTES_MIN: usize = 1024;
 
 /// Most messages fit without growing.
@@ -43,7 +43,7 @@ const FRAME_LENGTH_BYTES: usize = size_of::<i32>();
 pub struct Writer {
     out: Vec<u8>,
     /// What goes between the bytes of `out`, and before which position.
-    inserts: Vec<(usize, Segment)>,
+    inserts: Vec<(usize, Part)>,
     inserted_bytes: usize,
     framed: bool,
     flexible: bool,
@@ -64,7 +64,7 @@ impl Writer {
     }
 
     /// Everything written, in order.
-    pub fn finish(mut self) -> Result<Vec<Segment>, EncodeError> {
+    pub fn finish(mut self) -> Result<Vec<Part>, EncodeError> {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -74,19 +74,19 @@ impl Writer {
             self.out[..FRAME_LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
         }
         let out = Bytes::from(self.out);
-        let mut segments = Vec::with_capacity(2 * self.inserts.len() + 1);
+        let mut parts = Vec::with_capacity(2 * self.inserts.len() + 1);
         let mut from = 0;
         for (at, insert) in self.inserts {
             if at > from {
-                segments.push(Segment::Bytes(out.slice(from..at)));
+                parts.push(Part::Bytes(out.slice(from..at)));
             }
-            segments.push(insert);
+            parts.push(insert);
             from = at;
         }
         if from < out.len() {
-            segments.push(Segment::Bytes(out.slice(from..)));
+            parts.push(Part::Bytes(out.slice(from..)));
         }
-        Ok(segments)
+        Ok(parts)
     }
 
     pub(crate) fn flexible(&self) -> bool {
@@ -156,16 +156,14 @@ impl Writer {
         match value {
             None => {}
             Some(Records::Bytes(bytes)) if bytes.len() < SHARED_BYTES_MIN => self.raw(bytes),
-            Some(Records::Bytes(bytes)) => self.insert(bytes.len(), Segment::Bytes(bytes.clone())),
-            Some(Records::Hole { length }) => {
-                self.insert(*length as usize, Segment::Hole { length: *length })
-            }
+            Some(Records::Bytes(bytes)) => self.insert(bytes.len(), Part::Bytes(bytes.clone())),
+            Some(Records::Hole { length }) => self.insert(*length as usize, Part::Hole { length: *length }),
         }
     }
 
-    fn insert(&mut self, length: usize, segment: Segment) {
+    fn insert(&mut self, length: usize, part: Part) {
         self.inserted_bytes += length;
-        self.inserts.push((self.out.len(), segment));
+        self.inserts.push((self.out.len(), part));
     }
 
     /// One tagged field: tag, size, and what `body` writes (never records).
@@ -180,16 +178,16 @@ impl Writer {
     }
 }
 
-/// One buffer of all segments, for those who have no holes to fill; each hole is left as zeros.
-pub fn join(segments: &[Segment]) -> Bytes {
-    if let [Segment::Bytes(only)] = segments {
+/// One buffer of all parts, for those who have no holes to fill; each hole is left as zeros.
+pub fn join(parts: &[Part]) -> Bytes {
+    if let [Part::Bytes(only)] = parts {
         return only.clone();
     }
     let mut out = BytesMut::new();
-    for segment in segments {
-        match segment {
-            Segment::Bytes(bytes) => out.extend_from_slice(bytes),
-            Segment::Hole { length } => out.put_bytes(0, *length as usize),
+    for part in parts {
+        match part {
+            Part::Bytes(bytes) => out.extend_from_slice(bytes),
+            Part::Hole { length } => out.put_bytes(0, *length as usize),
         }
     }
     out.freeze()
@@ -207,20 +205,20 @@ mod tests {
         writer.records(Some(&Records::Bytes(large.clone())));
         writer.records(Some(&Records::Hole { length: 5 }));
         writer.records(Some(&Records::Bytes(Bytes::from_static(b"small"))));
-        let segments = writer.finish().unwrap();
+        let parts = writer.finish().unwrap();
         assert_eq!(
-            segments,
+            parts,
             [
-                Segment::Bytes(Bytes::from_static(&[0, 0, 4, 24, 0, 1, 0, 0, 4, 0])),
-                Segment::Bytes(large.clone()),
-                Segment::Bytes(Bytes::from_static(&[0, 0, 0, 5])),
-                Segment::Hole { length: 5 },
-                Segment::Bytes(Bytes::from_static(b"\0\0\0\x05small")),
+                Part::Bytes(Bytes::from_static(&[0, 0, 4, 24, 0, 1, 0, 0, 4, 0])),
+                Part::Bytes(large.clone()),
+                Part::Bytes(Bytes::from_static(&[0, 0, 0, 5])),
+                Part::Hole { length: 5 },
+                Part::Bytes(Bytes::from_static(b"\0\0\0\x05small")),
             ]
         );
-        let Segment::Bytes(passed) = &segments[1] else { panic!("records come second") };
+        let Part::Bytes(passed) = &parts[1] else { panic!("records come second") };
         assert_eq!(passed.as_ptr(), large.as_ptr(), "the records are the same bytes, not a copy");
-        assert_eq!(join(&segments).len(), 4 + 0x418);
+        assert_eq!(join(&parts).len(), 4 + 0x418);
     }
 
     #[test]
@@ -229,7 +227,7 @@ mod tests {
         writer.tagged_field(3, |writer| writer.raw(&[9; 200]));
         let mut expected = vec![3, 0xc8, 0x01];
         expected.extend([9; 200]);
-        assert_eq!(writer.finish(), Ok(vec![Segment::Bytes(expected.into())]));
+        assert_eq!(writer.finish(), Ok(vec![Part::Bytes(expected.into())]));
     }
 
     #[test]

@@ -231,3 +231,6 @@ macro_rules! speak {
 }
 
 with_every_kafka_api!(speak);
+
+#[cfg(test)]
+mod tests;
