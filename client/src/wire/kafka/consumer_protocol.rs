@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 use crate::wire::kafka::{DecodeError, Message, Reader, Str};
 
 schema! {

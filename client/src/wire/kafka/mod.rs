@@ -19,6 +19,7 @@ pub mod reader;
 pub mod records;
 #[cfg(feature = "sample")]
 pub mod sample;
+mod schema;
 pub mod stored;
 pub mod text;
 pub mod uuid;

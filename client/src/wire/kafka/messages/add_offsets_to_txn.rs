@@ -1,6 +1,6 @@
 //! AddOffsetsToTxn: key 25.
 
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 use crate::wire::kafka::{ErrorCode, Str};
 
 schema! {

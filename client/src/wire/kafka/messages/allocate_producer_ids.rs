@@ -1,7 +1,7 @@
 //! AllocateProducerIds: key 67.
 
 use crate::wire::kafka::ErrorCode;
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 
 schema! {
     /// A broker asks the controller for a block of producer ids.

@@ -1,6 +1,6 @@
 //! AlterPartitionReassignments: key 45.
 
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 use crate::wire::kafka::{ErrorCode, Str};
 
 schema! {

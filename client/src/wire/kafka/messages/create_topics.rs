@@ -1,6 +1,6 @@
 //! CreateTopics: key 19.
 
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 use crate::wire::kafka::{ErrorCode, Str, Uuid};
 
 schema! {

@@ -1,6 +1,6 @@
 //! DescribeProducers: key 61.
 
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 use crate::wire::kafka::{ErrorCode, Str};
 
 schema! {

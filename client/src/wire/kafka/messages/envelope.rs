@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::wire::kafka::ErrorCode;
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 
 schema! {
     /// A broker passes on a client's request, with the client's identity.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::wire::kafka::ErrorCode;
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 
 schema! {
     /// Lets a token expire, at once or at a time.

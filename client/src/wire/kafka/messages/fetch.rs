@@ -1,6 +1,6 @@
 //! Fetch: key 1.
 
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 use crate::wire::kafka::{ErrorCode, Records, Str, Uuid};
 
 schema! {

@@ -1,6 +1,6 @@
 //! LeaderAndIsr: key 4.
 
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 use crate::wire::kafka::{ErrorCode, Str, Uuid};
 
 schema! {

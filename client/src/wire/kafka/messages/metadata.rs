@@ -1,6 +1,6 @@
 //! Metadata: key 3.
 
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 use crate::wire::kafka::{ErrorCode, Str, Uuid};
 
 schema! {

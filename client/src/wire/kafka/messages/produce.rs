@@ -1,6 +1,6 @@
 //! Produce: key 0.
 
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 use crate::wire::kafka::{ErrorCode, Records, Str};
 
 schema! {

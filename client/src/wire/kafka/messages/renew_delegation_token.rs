@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::wire::kafka::ErrorCode;
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 
 schema! {
     /// Puts off a token's expiry.

@@ -1,6 +1,6 @@
 //! Control records: how a transaction ended, written into every partition it touched.
 
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 
 schema! {
     /// Says what kind of control record it is.

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use crate::wire::kafka::Str;
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 
 schema! {
     /// Whose offset it is.

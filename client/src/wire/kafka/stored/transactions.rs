@@ -1,7 +1,7 @@
 //! Records of `__transaction_state`: what became of each transactional id. A key without a value forgets it.
 
 use crate::wire::kafka::Str;
-use crate::wire::kafka::message::schema;
+use crate::wire::kafka::schema::schema;
 
 schema! {
     /// Which transactional id it is.
