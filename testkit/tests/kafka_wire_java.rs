@@ -1,4 +1,4 @@
-//! Kafka's wire, and the records it keeps, against Apache Kafka 3.9.1's own classes.
+//! Kafka's messages, stored records and error codes against Apache Kafka 3.9.1's own classes.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use client::wire::kafka::stored::offsets::{
 };
 use client::wire::kafka::stored::transactions::{TransactionLogKey, TransactionLogValue};
 use client::wire::kafka::writer::join;
-use client::wire::kafka::{Message, Writer, consumer_protocol, messages};
+use client::wire::kafka::{ErrorCode, Message, Writer, consumer_protocol, messages};
 use client::with_every_kafka_api;
 use testkit::process::{JavaProject, Need, java_command, scratch, skip_or_fail};
 
@@ -45,7 +45,7 @@ macro_rules! every_api {
 with_every_kafka_api!(every_api);
 
 #[test]
-fn kafka_reads_what_we_write_and_writes_the_same() {
+fn kafka_agrees() {
     if !skip_or_fail("kafka-wire-java", &[Need::Java, Need::Maven]) {
         return;
     }
@@ -71,9 +71,19 @@ fn kafka_reads_what_we_write_and_writes_the_same() {
         .stderr(Stdio::inherit())
         .output()
         .expect("java runs");
-    let echoes = String::from_utf8(output.stdout).expect("hexadecimal text");
-    assert_eq!(echoes.lines().count(), lines.lines().count(), "one answer per question");
-    for (question, echo) in lines.lines().zip(echoes.lines()) {
+    let answers = String::from_utf8(output.stdout).expect("plain text");
+    let (mut theirs, echoes): (Vec<_>, Vec<_>) = answers.lines().partition(|line| line.starts_with("error "));
+
+    let mut ours: Vec<_> = ErrorCode::ALL
+        .iter()
+        .map(|code| format!("error {} {code:?} {}", code.0, code.is_retriable()))
+        .collect();
+    ours.sort();
+    theirs.sort();
+    assert_eq!(ours, theirs);
+
+    assert_eq!(echoes.len(), lines.lines().count(), "one answer per question");
+    for (question, echo) in lines.lines().zip(echoes) {
         let bytes = question.rsplit(' ').next().expect("bytes come last");
         assert_eq!(echo, bytes, "{question}");
     }

@@ -46,6 +46,7 @@ macro_rules! error_codes {
     (@ final) => { false };
 }
 
+// Those that only KRaft's quorum or share groups know are here for clients that meet a newer Kafka.
 error_codes! {
     UNKNOWN_SERVER_ERROR = -1, final, "the server failed in a way it did not foresee";
     NONE = 0, final, "no error";
@@ -142,10 +143,14 @@ error_codes! {
     RESOURCE_NOT_FOUND = 91, final, "no such resource";
     DUPLICATE_RESOURCE = 92, final, "the resource is named more than once";
     UNACCEPTABLE_CREDENTIAL = 93, final, "the credential is not acceptable";
+    INCONSISTENT_VOTER_SET = 94, final, "the voters given are not the ones in the quorum";
     INVALID_UPDATE_VERSION = 95, final, "the update rests on a state that is no longer current";
     FEATURE_UPDATE_FAILED = 96, final, "the features could not be updated";
     PRINCIPAL_DESERIALIZATION_FAILURE = 97, final, "the principal in the envelope cannot be read";
+    SNAPSHOT_NOT_FOUND = 98, final, "no such metadata snapshot";
+    POSITION_OUT_OF_RANGE = 99, final, "the position lies outside the metadata snapshot";
     UNKNOWN_TOPIC_ID = 100, retry, "this broker knows no such topic id";
+    DUPLICATE_BROKER_REGISTRATION = 101, final, "another broker is registered under this id";
     BROKER_ID_NOT_REGISTERED = 102, final, "no broker is registered under this id";
     INCONSISTENT_TOPIC_ID = 103, retry, "the topic id is not the one in the log directory";
     INCONSISTENT_CLUSTER_ID = 104, final, "the cluster id is not this cluster's";
@@ -165,6 +170,13 @@ error_codes! {
     TELEMETRY_TOO_LARGE = 118, final, "the telemetry is too large";
     INVALID_REGISTRATION = 119, final, "the registration is not acceptable";
     TRANSACTION_ABORTABLE = 120, final, "the transaction has to be aborted; the producer may go on";
+    INVALID_RECORD_STATE = 121, final, "the shared record is in no state for this";
+    SHARE_SESSION_NOT_FOUND = 122, retry, "no such share session";
+    INVALID_SHARE_SESSION_EPOCH = 123, retry, "the share session expected another epoch";
+    FENCED_STATE_EPOCH = 124, final, "a newer share coordinator is in charge";
+    INVALID_VOTER_KEY = 125, final, "the voter is not the one meant";
+    DUPLICATE_VOTER = 126, final, "the voter is in the quorum already";
+    VOTER_NOT_FOUND = 127, final, "no such voter";
 }
 
 impl ErrorCode {
