@@ -38,6 +38,9 @@ const OUTSIDE: &[&str] = &[
     "getrandom",
 ];
 
+/// A core file that reads and writes memory through `std::io`'s traits, because its libraries speak them.
+const MEMORY_AS_STREAMS: &str = "client/src/wire/kafka/compression.rs";
+
 /// Who must not import whom: a folder, and the modules it stays away from.
 const NEIGHBOURS: &[(&str, &[&str])] = &[
     ("client/src/wire", &["crate::zk", "crate::kafka", "crate::cli"]),
@@ -84,9 +87,11 @@ fn imports_point_where_the_design_lets_them() {
 
 #[test]
 fn crates_depend_downwards_only() {
-    for (manifest, forbidden) in
-        [("client", &["coordinator", "testkit"][..]), ("coordinator", &["testkit"][..])]
-    {
+    for (manifest, forbidden) in [
+        ("client", &["broker", "coordinator", "testkit"][..]),
+        ("coordinator", &["broker", "testkit"][..]),
+        ("broker", &["testkit"][..]),
+    ] {
         let text = fs::read_to_string(root().join(manifest).join("Cargo.toml")).unwrap();
         for name in forbidden {
             let depends = text.lines().any(|line| line.starts_with(name) && line.contains(['=', '.']));
@@ -118,7 +123,9 @@ fn violations(folder: &str, forbidden: &[&str]) -> Vec<String> {
     for file in files {
         let source = fs::read_to_string(&file).unwrap();
         let name = file.strip_prefix(root()).unwrap().display().to_string();
-        all.extend(found(&source, forbidden).into_iter().map(|what| format!("{name}:{what}")));
+        let found = found(&source, forbidden).into_iter();
+        let allowed = |what: &String| name == MEMORY_AS_STREAMS && what.ends_with(": std::io");
+        all.extend(found.filter(|what| !allowed(what)).map(|what| format!("{name}:{what}")));
     }
     all
 }

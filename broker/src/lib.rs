@@ -1,0 +1,1 @@
+//! The broker: partitions of records that producers append to and consumers read.

@@ -1,0 +1,4 @@
+//! Kafka's public formats.
+
+pub mod batch;
+pub mod compression;
