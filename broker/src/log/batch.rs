@@ -195,6 +195,3 @@ pub fn check_replicated(records: Bytes, mut expected: i64) -> Result<Vec<Batch>,
     }
     Ok(checked)
 }
-
-#[cfg(test)]
-mod tests;

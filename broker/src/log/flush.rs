@@ -1,21 +1,24 @@
 //! Making what was appended durable, beside the appends and for many at once.
 
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::disk::Folder;
 use super::error::LogError;
-use super::segment::SegmentFile;
+use super::index::file_name;
+use super::segment::{INDEX_SUFFIXES, SegmentFile};
 
 /// Files to be synced, and what that will have proven.
 #[derive(Debug)]
 pub struct FlushJob {
     folder: Folder,
-    files: Vec<Arc<SegmentFile>>,
+    /// By base offset, growing.
+    files: Vec<(i64, Arc<SegmentFile>)>,
     up_to: i64,
 }
 
 impl FlushJob {
-    pub(super) fn new(folder: Folder, files: Vec<Arc<SegmentFile>>, up_to: i64) -> FlushJob {
+    pub(super) fn new(folder: Folder, files: Vec<(i64, Arc<SegmentFile>)>, up_to: i64) -> FlushJob {
         FlushJob { folder, files, up_to }
     }
 
@@ -25,63 +28,69 @@ impl FlushJob {
     /// An error is final: what was to be synced may be lost although it can still be read, and syncing again proves
     /// nothing. The data directory must not be used any more.
     pub fn run(self) -> Result<i64, LogError> {
-        for file in &self.files {
+        for (_, file) in &self.files {
             file.sync()?;
         }
-        if self.files.len() > 1 {
+        // A start makes the last segment's indexes anew, and relies on those of all others.
+        if let Some((_, finished)) = self.files.split_last()
+            && !finished.is_empty()
+        {
+            for (base_offset, _) in finished {
+                self.sync_indexes(*base_offset)?;
+            }
             self.folder.sync()?;
         }
         Ok(self.up_to)
+    }
+
+    fn sync_indexes(&self, base_offset: i64) -> Result<(), LogError> {
+        for suffix in INDEX_SUFFIXES {
+            let name = file_name(base_offset, suffix);
+            match self.folder.open(&name) {
+                Ok(file) => file.sync().map_err(self.folder.failed("sync", &name))?,
+                // No transaction was aborted, or retention was faster.
+                Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
 /// One sync for all who wait: whoever comes while one runs waits for the next, which somebody among them runs for all.
 #[derive(Debug, Default)]
 pub struct GroupCommit {
-    state: Mutex<State>,
+    running: Mutex<bool>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    durable_to: i64,
-    running: bool,
-}
-
 impl GroupCommit {
-    /// Waits until everything before `offset` is durable. `sync` makes everything durable that was appended before it
-    /// is called, and returns how far that is.
-    pub fn wait(&self, offset: i64, sync: impl FnOnce() -> Result<i64, LogError>) -> Result<(), LogError> {
-        let mut state = self.lock();
+    /// Waits until `is_durable` says so. `sync` makes everything durable that was appended before it is called.
+    pub fn wait(
+        &self,
+        is_durable: impl Fn() -> Result<bool, LogError>,
+        sync: impl FnOnce() -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        let mut running = self.lock();
         loop {
-            if state.durable_to >= offset {
+            if is_durable()? {
                 return Ok(());
             }
-            if !state.running {
+            if !*running {
                 break;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            running = self.changed.wait(running).unwrap_or_else(PoisonError::into_inner);
         }
-        state.running = true;
-        drop(state);
+        *running = true;
+        drop(running);
         let result = sync();
-        let mut state = self.lock();
-        state.running = false;
-        if let Ok(durable_to) = &result {
-            state.durable_to = state.durable_to.max(*durable_to);
-        }
+        *self.lock() = false;
         self.changed.notify_all();
-        result.map(drop)
+        result
     }
 
-    /// Offsets from here on were taken back and will be given out again.
-    pub fn truncated(&self, end_offset: i64) {
-        let mut state = self.lock();
-        state.durable_to = state.durable_to.min(end_offset);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,34 +104,25 @@ mod tests {
 
     #[test]
     fn many_share_a_sync_and_nobody_returns_before_it() {
-        let (commit, end, syncs) = (GroupCommit::default(), AtomicI64::new(0), AtomicUsize::new(0));
+        let (commit, syncs) = (GroupCommit::default(), AtomicUsize::new(0));
+        let (end, durable) = (AtomicI64::new(0), AtomicI64::new(0));
         thread::scope(|scope| {
             for _ in 0..32 {
                 scope.spawn(|| {
                     let mine = end.fetch_add(1, Ordering::SeqCst) + 1;
-                    commit
-                        .wait(mine, || {
-                            let up_to = end.load(Ordering::SeqCst);
-                            thread::sleep(Duration::from_millis(20));
-                            syncs.fetch_add(1, Ordering::SeqCst);
-                            Ok(up_to)
-                        })
-                        .expect("synced");
-                    assert!(commit.lock().durable_to >= mine);
+                    let is_durable = || Ok(durable.load(Ordering::SeqCst) >= mine);
+                    let sync = || {
+                        let up_to = end.load(Ordering::SeqCst);
+                        thread::sleep(Duration::from_millis(20));
+                        syncs.fetch_add(1, Ordering::SeqCst);
+                        durable.fetch_max(up_to, Ordering::SeqCst);
+                        Ok(())
+                    };
+                    commit.wait(is_durable, sync).expect("synced");
+                    assert!(durable.load(Ordering::SeqCst) >= mine);
                 });
             }
         });
         assert!((1..32).contains(&syncs.load(Ordering::SeqCst)), "{syncs:?}");
-        commit.truncated(3);
-        let mut ran = false;
-        commit
-            .wait(4, || {
-                Ok({
-                    ran = true;
-                    4
-                })
-            })
-            .expect("synced");
-        assert!(ran, "what was taken back must be synced anew");
     }
 }

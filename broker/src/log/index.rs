@@ -58,9 +58,12 @@ impl<const N: usize> Entries<N> {
         Ok(self.file.as_ref().expect("just opened"))
     }
 
-    fn push(&mut self, entry: [u8; N]) -> Result<(), LogError> {
+    fn push(&mut self, entry: [u8; N]) {
         self.unwritten.push(entry);
-        if self.unwritten.len() >= Self::BLOCK { self.write() } else { Ok(()) }
+        if self.unwritten.len() % Self::BLOCK == 0 {
+            // If that fails, nothing is lost yet: the entries stay, and the error comes up when they must be written.
+            let _ = self.write();
+        }
     }
 
     fn write(&mut self) -> Result<(), LogError> {
@@ -164,12 +167,12 @@ impl OffsetIndex {
     }
 
     /// The batch that ends with this offset begins here.
-    pub fn push(&mut self, last_offset: i64, position: u64) -> Result<(), LogError> {
+    pub fn push(&mut self, last_offset: i64, position: u64) {
         let relative = (last_offset - self.base_offset) as u32;
         let mut entry = [0; 8];
         entry[..4].copy_from_slice(&relative.to_be_bytes());
         entry[4..].copy_from_slice(&(position as u32).to_be_bytes());
-        self.entries.push(entry)
+        self.entries.push(entry);
     }
 
     /// A place at or before the batch that holds this offset, as near as the index knows.
@@ -239,16 +242,15 @@ impl TimeIndex {
     }
 
     /// Notes the largest timestamp so far, if it is larger than the last that was noted.
-    pub fn push(&mut self, timestamp: i64, offset: i64) -> Result<(), LogError> {
+    pub fn push(&mut self, timestamp: i64, offset: i64) {
         if timestamp < 0 || self.last.is_some_and(|(last, _)| timestamp <= last) {
-            return Ok(());
+            return;
         }
         let mut entry = [0; 12];
         entry[..8].copy_from_slice(&timestamp.to_be_bytes());
         entry[8..].copy_from_slice(&((offset - self.base_offset) as u32).to_be_bytes());
-        self.entries.push(entry)?;
+        self.entries.push(entry);
         self.last = Some((timestamp, offset));
-        Ok(())
     }
 
     /// An offset before which everything is older than this.
@@ -317,7 +319,7 @@ mod tests {
         assert_eq!(index.floor(5000).expect("empty"), 0);
         // More than two blocks: entries for 1010, 1020, ...
         for at in 1..=1300 {
-            index.push(1000 + at * 10, at as u64 * 100).expect("pushed");
+            index.push(1000 + at * 10, at as u64 * 100);
         }
         let check = |index: &mut OffsetIndex| {
             for offset in 1000..14_100 {
@@ -341,7 +343,7 @@ mod tests {
         let (_dir, folder) = folder();
         let mut index = TimeIndex::create(&folder, 50).expect("created");
         for (timestamp, offset) in [(-1, 51), (100, 55), (90, 60), (100, 65), (200, 70)] {
-            index.push(timestamp, offset).expect("pushed");
+            index.push(timestamp, offset);
         }
         index.write().expect("written");
         let mut index = TimeIndex::open(&folder, 50).expect("read").expect("good");

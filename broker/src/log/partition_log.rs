@@ -313,12 +313,15 @@ impl PartitionLog {
         let max_timestamp =
             batches.iter().map(|(batch, _)| batch.header.max_timestamp).max().unwrap_or_default();
         let rolled = self.roll_for(size, max_timestamp, first.base_offset, last.last_offset(), now_ms)?;
-        self.write(batches)?;
+        // Whatever can fail comes before the write, and the write is all or nothing.
+        for (batch, _) in batches {
+            self.epochs.assign(batch.header.leader_epoch, batch.header.base_offset)?;
+        }
+        let interval = self.config.index_interval_bytes;
+        self.active().append(batches.iter().map(|(batch, _)| batch), interval)?;
         for (batch, marker) in batches {
-            let header = &batch.header;
-            self.epochs.assign(header.leader_epoch, header.base_offset)?;
-            if let Some(aborted) = self.producers.appended(header, *marker) {
-                self.active().txn_index_mut().push(aborted)?;
+            if let Some(aborted) = self.producers.appended(&batch.header, *marker) {
+                self.active().txn_index_mut().push(aborted);
             }
         }
         self.end_offset = last.next_offset();
@@ -332,11 +335,6 @@ impl PartitionLog {
             is_duplicate: false,
             is_flush_due: rolled || unflushed >= self.config.flush_messages,
         })
-    }
-
-    fn write(&mut self, batches: &[(NewBatch, Option<Marker>)]) -> Result<(), LogError> {
-        let interval = self.config.index_interval_bytes;
-        self.active().append(batches.iter().map(|(batch, _)| batch), interval)
     }
 
     /// Begins a new segment if the next batches are not to be in this one; says whether it did.
@@ -368,19 +366,19 @@ impl PartitionLog {
     }
 
     fn roll_at(&mut self, base_offset: i64, now_ms: i64) -> Result<(), LogError> {
-        if self.active().size() == 0 {
-            // An empty segment of another base would only be in the way.
-            let empty = self.active().base_offset();
-            self.segments.remove(&empty);
-            if empty != base_offset {
-                self.remove_files(empty)?;
-            }
-        } else {
-            self.active().finish()?;
+        let active = self.active();
+        let empty = (active.size() == 0).then_some(active.base_offset());
+        if empty.is_none() {
+            active.finish()?;
             self.producers.save_snapshot()?;
         }
         let segment = Segment::create(&self.folder, base_offset, now_ms)?;
         self.segments.insert(base_offset, segment);
+        if let Some(empty) = empty.filter(|empty| *empty != base_offset) {
+            // An empty segment of another base would only be in the way.
+            self.segments.remove(&empty);
+            self.remove_files(empty)?;
+        }
         Ok(())
     }
 
@@ -392,13 +390,14 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// What has to be synced for everything appended so far to be durable. Run it where nobody waits for this log.
+    /// What has to be synced for everything appended so far to be durable. Run it where nobody waits for this log, and
+    /// not while records are taken back.
     pub fn flush_job(&self) -> FlushJob {
         // Everything in segments that end at or before the recovery point was synced.
         let first =
             self.segments.range(..=self.recovery_point).next_back().map_or(i64::MIN, |(base, _)| *base);
-        let files = self.segments.range(first..).map(|(_, segment)| Arc::clone(segment.file())).collect();
-        FlushJob::new(self.folder.clone(), files, self.end_offset)
+        let files = self.segments.range(first..).map(|(base, segment)| (*base, Arc::clone(segment.file())));
+        FlushJob::new(self.folder.clone(), files.collect(), self.end_offset)
     }
 
     /// Everything before this offset was synced.

@@ -21,7 +21,7 @@ use super::index::file_name;
 use super::partition_log::{LoadOptions, PartitionLog, TopicPartition};
 use super::producers::Marker;
 use super::scan::{BatchScan, HeaderScan};
-use super::segment::{LOG_SUFFIX, SUFFIXES, Segment, SegmentFile};
+use super::segment::{INDEX_SUFFIXES, LOG_SUFFIX, SUFFIXES, Segment, SegmentFile};
 use super::truncation::DELETED_SUFFIX;
 
 /// What a file of a compacted segment ends in while it is written.
@@ -148,7 +148,7 @@ impl PartitionLog {
                         return Err(LogError::Damaged { file: path, position, problem });
                     }
                     expected = header.next_offset();
-                    segment.admit(header, self.config.index_interval_bytes)?;
+                    segment.admit(header, self.config.index_interval_bytes);
                 }
                 Err(damage @ LogError::Damaged { .. }) => {
                     let Some((high_watermark, later)) = judge else { return Err(damage) };
@@ -240,7 +240,7 @@ impl PartitionLog {
                 let Some(aborted) = self.producers.appended(&header, marker) else { continue };
                 let known_to = segment.txn_index().txns().last().map(|txn| txn.last_offset);
                 if known_to.is_none_or(|known_to| known_to < aborted.last_offset) {
-                    segment.txn_index_mut().push(aborted)?;
+                    segment.txn_index_mut().push(aborted);
                 }
             }
         }
@@ -350,7 +350,7 @@ fn tidy(folder: &Folder) -> Result<Vec<i64>, LogError> {
     let mut bases: Vec<i64> = names.iter().filter_map(|name| base_of(name)).collect();
     bases.sort_unstable();
     for name in &names {
-        let orphan = ["index", "timeindex", "txnindex"].iter().any(|suffix| {
+        let orphan = INDEX_SUFFIXES.iter().any(|suffix| {
             let base = name.strip_suffix(suffix).and_then(|base| base.strip_suffix('.')?.parse().ok());
             base.is_some_and(|base: i64| bases.binary_search(&base).is_err())
         });

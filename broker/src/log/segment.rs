@@ -18,6 +18,8 @@ use super::txn_index::TxnIndex;
 
 /// What a segment's own file ends in.
 pub const LOG_SUFFIX: &str = "log";
+/// What the names of a segment's indexes end in.
+pub const INDEX_SUFFIXES: [&str; 3] = ["index", "timeindex", "txnindex"];
 /// The files of a segment, by what their names end in.
 pub const SUFFIXES: [&str; 5] = [LOG_SUFFIX, "index", "timeindex", "txnindex", "snapshot"];
 
@@ -89,7 +91,15 @@ impl SegmentFile {
             return Ok(if known_to >= trusted_from { end } else { end.min(known_to) });
         }
         let mut scan = BatchScan::new(self, start, self.size()?);
-        while scan.position() < end && scan.advance()?.is_some() {}
+        while scan.position() < end {
+            match scan.advance() {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                // What is good before the damage is handed out; the next read begins with the damage.
+                Err(LogError::Damaged { .. }) if scan.position() > start => break,
+                Err(error) => return Err(error),
+            }
+        }
         let good_to = scan.position();
         checked().add(start, good_to);
         Ok(end.min(good_to))
@@ -346,13 +356,13 @@ impl Segment {
         let result = self.file.file.write_at(&mut pieces, self.size);
         result.map_err(self.folder.failed("write", &self.file.name))?;
         for batch in batches {
-            self.admit(&batch.header, index_interval_bytes)?;
+            self.admit(&batch.header, index_interval_bytes);
         }
         Ok(())
     }
 
     /// Takes note of a batch that lies in the file behind those known.
-    pub fn admit(&mut self, header: &BatchHeader, index_interval_bytes: u64) -> Result<(), LogError> {
+    pub fn admit(&mut self, header: &BatchHeader, index_interval_bytes: u64) {
         let (position, size) = (self.size, header.size() as u64);
         let last_offset = header.last_offset();
         if self.size == 0 {
@@ -363,8 +373,8 @@ impl Segment {
             self.max_timestamp = (header.max_timestamp, last_offset);
         }
         if self.bytes_since_index_entry > index_interval_bytes {
-            self.index.push(last_offset, position)?;
-            self.time_index.push(self.max_timestamp.0, self.max_timestamp.1)?;
+            self.index.push(last_offset, position);
+            self.time_index.push(self.max_timestamp.0, self.max_timestamp.1);
             self.bytes_since_index_entry = 0;
         }
         self.bytes_since_index_entry += size;
@@ -373,7 +383,6 @@ impl Segment {
         }
         let (base_offset, max_timestamp) = (header.base_offset, header.max_timestamp);
         self.recent.push_back(Place { base_offset, last_offset, position, size, max_timestamp });
-        Ok(())
     }
 
     /// The first batch that reaches to this offset or beyond it.
@@ -472,9 +481,10 @@ impl Segment {
 
     /// Nothing more is appended: what the indexes do not know yet is added, and all of it goes into their files.
     pub fn finish(&mut self) -> Result<(), LogError> {
-        self.time_index.push(self.max_timestamp.0, self.max_timestamp.1)?;
+        self.time_index.push(self.max_timestamp.0, self.max_timestamp.1);
         self.index.write()?;
         self.time_index.write()?;
+        self.txn_index.write()?;
         self.recent = VecDeque::new();
         Ok(())
     }

@@ -52,13 +52,15 @@ pub struct TxnIndex {
     base_offset: i64,
     file: Option<Arc<dyn DiskFile>>,
     txns: Vec<AbortedTxn>,
+    /// How many of them are in the file.
+    written: usize,
 }
 
 impl TxnIndex {
     /// An index without entries; a file left from before is emptied when the first comes.
     pub fn new(folder: &Folder, base_offset: i64) -> TxnIndex {
         let name = file_name(base_offset, "txnindex");
-        TxnIndex { folder: folder.clone(), name, base_offset, file: None, txns: Vec::new() }
+        TxnIndex { folder: folder.clone(), name, base_offset, file: None, txns: Vec::new(), written: 0 }
     }
 
     /// Reads what is there; `None` if it must be made anew.
@@ -77,6 +79,7 @@ impl TxnIndex {
             }
         }
         index.file = Some(folder.open(&index.name)?);
+        index.written = index.txns.len();
         Ok(Some(index))
     }
 
@@ -88,31 +91,45 @@ impl TxnIndex {
         &self.txns
     }
 
-    pub fn push(&mut self, txn: AbortedTxn) -> Result<(), LogError> {
+    /// Adds a transaction; the file follows with the next [write](TxnIndex::write).
+    pub fn push(&mut self, txn: AbortedTxn) {
+        self.txns.push(txn);
+        // If that fails, nothing is lost yet: the error comes up when the entry must be written.
+        let _ = self.write();
+    }
+
+    /// Puts everything into the file.
+    pub fn write(&mut self) -> Result<(), LogError> {
+        if self.written == self.txns.len() {
+            return Ok(());
+        }
         let file = match &self.file {
             Some(file) => file,
             None => self.file.insert(self.folder.create(&self.name)?),
         };
-        let at = (self.txns.len() * ENTRY_BYTES) as u64;
-        file.write_all_at(&txn.to_bytes(), at).map_err(self.folder.failed("write", &self.name))?;
-        self.txns.push(txn);
+        let bytes: Vec<u8> = self.txns[self.written..].iter().flat_map(|txn| txn.to_bytes()).collect();
+        let at = (self.written * ENTRY_BYTES) as u64;
+        file.write_all_at(&bytes, at).map_err(self.folder.failed("write", &self.name))?;
+        self.written = self.txns.len();
         Ok(())
     }
 
     /// Forgets transactions whose marker is at this offset or behind it.
     pub fn truncate(&mut self, offset: i64) -> Result<(), LogError> {
         let count = self.txns.partition_point(|txn| txn.last_offset < offset);
-        if count < self.txns.len() {
-            self.txns.truncate(count);
-            if let Some(file) = &self.file {
-                let failed = self.folder.failed("truncate", &self.name);
-                file.set_size((count * ENTRY_BYTES) as u64).map_err(failed)?;
-            }
+        self.txns.truncate(count);
+        if count < self.written
+            && let Some(file) = &self.file
+        {
+            let failed = self.folder.failed("truncate", &self.name);
+            file.set_size((count * ENTRY_BYTES) as u64).map_err(failed)?;
+            self.written = count;
         }
         Ok(())
     }
 
-    pub fn sync(&self) -> Result<(), LogError> {
+    pub fn sync(&mut self) -> Result<(), LogError> {
+        self.write()?;
         match &self.file {
             Some(file) => file.sync().map_err(self.folder.failed("sync", &self.name)),
             None => Ok(()),
