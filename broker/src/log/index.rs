@@ -60,7 +60,7 @@ impl<const N: usize> Entries<N> {
 
     fn push(&mut self, entry: [u8; N]) {
         self.unwritten.push(entry);
-        if self.unwritten.len() % Self::BLOCK == 0 {
+        if self.unwritten.len().is_multiple_of(Self::BLOCK) {
             // If that fails, nothing is lost yet: the entries stay, and the error comes up when they must be written.
             let _ = self.write();
         }
@@ -137,8 +137,9 @@ pub struct OffsetIndex {
 }
 
 impl OffsetIndex {
-    pub fn create(folder: &Folder, base_offset: i64) -> Result<OffsetIndex, LogError> {
-        let entries = Entries::create(folder, file_name(base_offset, "index"))?;
+    /// Makes an empty index; its file's name ends in this too.
+    pub fn create(folder: &Folder, base_offset: i64, end: &str) -> Result<OffsetIndex, LogError> {
+        let entries = Entries::create(folder, file_name(base_offset, "index") + end)?;
         Ok(OffsetIndex { entries, base_offset })
     }
 
@@ -211,8 +212,9 @@ pub struct TimeIndex {
 }
 
 impl TimeIndex {
-    pub fn create(folder: &Folder, base_offset: i64) -> Result<TimeIndex, LogError> {
-        let entries = Entries::create(folder, file_name(base_offset, "timeindex"))?;
+    /// Makes an empty index; its file's name ends in this too.
+    pub fn create(folder: &Folder, base_offset: i64, end: &str) -> Result<TimeIndex, LogError> {
+        let entries = Entries::create(folder, file_name(base_offset, "timeindex") + end)?;
         Ok(TimeIndex { entries, base_offset, last: None })
     }
 
@@ -315,7 +317,7 @@ mod tests {
     #[test]
     fn an_offset_is_found_in_memory_and_in_the_file() {
         let (_dir, folder) = folder();
-        let mut index = OffsetIndex::create(&folder, 1000).expect("created");
+        let mut index = OffsetIndex::create(&folder, 1000, "").expect("created");
         assert_eq!(index.floor(5000).expect("empty"), 0);
         // More than two blocks: entries for 1010, 1020, ...
         for at in 1..=1300 {
@@ -341,7 +343,7 @@ mod tests {
     #[test]
     fn a_time_is_found_and_only_growing_times_are_kept() {
         let (_dir, folder) = folder();
-        let mut index = TimeIndex::create(&folder, 50).expect("created");
+        let mut index = TimeIndex::create(&folder, 50, "").expect("created");
         for (timestamp, offset) in [(-1, 51), (100, 55), (90, 60), (100, 65), (200, 70)] {
             index.push(timestamp, offset);
         }

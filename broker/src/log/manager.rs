@@ -4,13 +4,14 @@
 //! only that one away. Work that comes round from time to time is done by [`LogManager::tick`], on a thread that may
 //! wait for disks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread;
 
 use super::checkpoint::{self, MetaProperties};
+use super::compaction::Dirt;
 use super::config::TopicConfig;
 use super::disk::{Disk, Folder};
 use super::error::LogError;
@@ -55,6 +56,8 @@ pub struct LogDir {
     failure: OnceLock<String>,
     /// Whether a partition in it was refused, so that the next start must look again.
     has_refused: OnceLock<()>,
+    /// How far each compacted log was cleaned.
+    cleaned_to: Mutex<BTreeMap<TopicPartition, i64>>,
 }
 
 impl LogDir {
@@ -72,6 +75,23 @@ impl LogDir {
         if self.failure.set(error.to_string()).is_ok() {
             tracing::error!(dir = %self.path().display(), %error, "the data directory is offline");
         }
+    }
+
+    fn cleaned_to(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, i64>> {
+        self.cleaned_to.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how far a log was cleaned; `None`: it is no more.
+    fn set_cleaned_to(&self, partition: &TopicPartition, offset: Option<i64>) -> Result<(), LogError> {
+        let mut cleaned_to = self.cleaned_to();
+        let before = match offset {
+            Some(offset) => cleaned_to.insert(partition.clone(), offset),
+            None => cleaned_to.remove(partition),
+        };
+        if before == offset {
+            return Ok(());
+        }
+        checkpoint::write_offsets(&self.folder, checkpoint::CLEANED, &cleaned_to)
     }
 
     fn check(&self) -> Result<(), LogError> {
@@ -108,6 +128,19 @@ impl SharedLog {
         if matches!(error, LogError::Io { .. }) && !error.is_full() {
             self.dir.fail(error);
         }
+    }
+
+    /// Takes back everything from this offset on.
+    pub fn truncate_to(&self, offset: i64, now_ms: i64) -> Result<bool, LogError> {
+        let mut log = self.lock()?;
+        let truncated = log.truncate_to(offset, now_ms).inspect_err(|error| self.note(error))?;
+        let (partition, end_offset) = (log.partition().clone(), log.end_offset());
+        drop(log);
+        let cleaned_to = self.dir.cleaned_to().get(&partition).copied();
+        if cleaned_to.is_some_and(|cleaned_to| cleaned_to > end_offset) {
+            self.dir.set_cleaned_to(&partition, Some(end_offset))?;
+        }
+        Ok(truncated)
     }
 
     /// Waits until everything before `offset` is durable; one sync serves all who wait.
@@ -147,6 +180,8 @@ pub struct LogManager {
     logs: RwLock<BTreeMap<TopicPartition, Arc<SharedLog>>>,
     refused: Mutex<BTreeMap<TopicPartition, Refused>>,
     doomed: Mutex<Vec<Doomed>>,
+    /// Logs that are being cleaned, and those where that failed, until the next start.
+    not_to_clean: Mutex<BTreeSet<TopicPartition>>,
     deletions: AtomicU64,
     intervals: Intervals,
     last: LastTimes,
@@ -187,7 +222,12 @@ impl LogManager {
             .into_iter()
             .map(|disk| {
                 let folder = Folder::new(disk, "");
-                Arc::new(LogDir { folder, failure: OnceLock::new(), has_refused: OnceLock::new() })
+                Arc::new(LogDir {
+                    folder,
+                    failure: OnceLock::new(),
+                    has_refused: OnceLock::new(),
+                    cleaned_to: Mutex::default(),
+                })
             })
             .collect();
         let manager = LogManager {
@@ -195,6 +235,7 @@ impl LogManager {
             logs: RwLock::default(),
             refused: Mutex::default(),
             doomed: Mutex::default(),
+            not_to_clean: Mutex::default(),
             deletions: AtomicU64::new(0),
             intervals,
             last: LastTimes::default(),
@@ -239,6 +280,7 @@ impl LogManager {
         let recovery_points = read(checkpoint::RECOVERY_POINTS)?;
         let log_starts = read(checkpoint::LOG_STARTS)?;
         let high_watermarks = read(checkpoint::HIGH_WATERMARKS)?;
+        *dir.cleaned_to() = read(checkpoint::CLEANED)?;
         let mut partitions = Vec::new();
         for entry in dir.folder.list()?.into_iter().filter(|entry| entry.is_dir) {
             if entry.name.ends_with(DELETE_SUFFIX) {
@@ -418,6 +460,8 @@ impl LogManager {
             .rename(&partition.to_string(), &name)
             .and_then(|()| folder.sync())
             .inspect_err(|e| shared.note(e))?;
+        shared.dir.set_cleaned_to(partition, None)?;
+        self.not_to_clean().remove(partition);
         let due_ms = now_ms.saturating_add(delay_ms);
         self.doom(Doomed { dir: Arc::clone(&shared.dir), name, due_ms });
         Ok(())
@@ -464,6 +508,57 @@ impl LogManager {
         if is_time(&last.high_watermarks, now_ms, intervals.high_watermark_ms) {
             self.checkpoint(checkpoint::HIGH_WATERMARKS, PartitionLog::high_watermark);
         }
+    }
+
+    /// Cleans the dirtiest of the logs that are due, with at most so many bytes for its keys; says whether there was one.
+    /// Several threads may do this at once.
+    pub fn clean_one(&self, dedupe_bytes: usize, now_ms: i64) -> bool {
+        let Some((partition, shared, dirt)) = self.claim_dirtiest(now_ms) else { return false };
+        let clean = || -> Result<(), LogError> {
+            let plan = shared.lock()?.cleaning_plan(dirt);
+            let Some(cleaned) = plan.run(dedupe_bytes, now_ms, || shared.lock())? else { return Ok(()) };
+            tracing::info!(%partition, ?cleaned, "cleaned");
+            shared.dir.set_cleaned_to(&partition, Some(cleaned.end_offset))
+        };
+        match clean() {
+            Ok(()) => {
+                self.not_to_clean().remove(&partition);
+            }
+            Err(error) => {
+                shared.note(&error);
+                tracing::error!(%partition, %error, "the log is not cleaned any more");
+            }
+        }
+        true
+    }
+
+    fn not_to_clean(&self) -> MutexGuard<'_, BTreeSet<TopicPartition>> {
+        self.not_to_clean.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The dirtiest log that is due; nobody else cleans it meanwhile.
+    fn claim_dirtiest(&self, now_ms: i64) -> Option<(TopicPartition, Arc<SharedLog>, Dirt)> {
+        let mut taken = self.not_to_clean();
+        let mut dirtiest: Option<(TopicPartition, Arc<SharedLog>, Dirt)> = None;
+        for (partition, shared) in self.logs() {
+            if taken.contains(&partition) {
+                continue;
+            }
+            let cleaned_to = shared.dir.cleaned_to().get(&partition).copied().unwrap_or(0);
+            match shared.lock().and_then(|mut log| log.dirt(cleaned_to, now_ms)) {
+                Ok(Some(dirt)) if dirt.is_due => {
+                    if dirtiest.as_ref().is_none_or(|(_, _, other)| dirt.ratio > other.ratio) {
+                        dirtiest = Some((partition, shared, dirt));
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => shared.note(&error),
+            }
+        }
+        if let Some((partition, _, _)) = &dirtiest {
+            taken.insert(partition.clone());
+        }
+        dirtiest
     }
 
     /// Forgets the logs of directories that failed.

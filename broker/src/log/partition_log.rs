@@ -348,7 +348,9 @@ impl PartitionLog {
     ) -> Result<bool, LogError> {
         let config = Arc::clone(&self.config);
         let active = self.active();
-        let is_due = active.size() + size > config.segment_bytes
+        // Places in a segment are 32-bit numbers.
+        let segment_bytes = config.segment_bytes.min(i32::MAX as u64);
+        let is_due = active.size() + size > segment_bytes
             || (active.size() > 0
                 && active.age(max_timestamp, now_ms)?
                     > config.segment_ms.saturating_sub(config.segment_jitter_ms))

@@ -71,7 +71,8 @@ impl PartitionLog {
         let mut segments = self.segments.iter();
         let (first, segment) = segments.next()?;
         let next = segments.next().map_or(self.end_offset, |(base, _)| *base);
-        (segment.size() > 0 && next <= self.high_watermark).then_some((*first, next))
+        let is_worth_it = segment.size() > 0 || self.segments.len() > 1;
+        (is_worth_it && next <= self.high_watermark).then_some((*first, next))
     }
 
     fn drop_first(&mut self, base_offset: i64, next: i64, now_ms: i64) -> Result<(), LogError> {
@@ -80,13 +81,18 @@ impl PartitionLog {
         }
         // First the start, so that a crash leaves files too many, and never a log that begins before its files.
         self.raise_log_start(next)?;
-        self.retire_segment(base_offset, now_ms)
+        self.segments.remove(&base_offset);
+        self.retire_files(base_offset, false, now_ms)
     }
 
-    /// Takes a segment out of the log; its files wait under other names, so that readers can finish.
-    pub(super) fn retire_segment(&mut self, base_offset: i64, now_ms: i64) -> Result<(), LogError> {
-        self.segments.remove(&base_offset);
-        for suffix in SUFFIXES {
+    /// Gives a segment's files other names, under which they wait until readers have finished.
+    pub(super) fn retire_files(
+        &mut self,
+        base_offset: i64,
+        keeps_snapshot: bool,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        for suffix in SUFFIXES.iter().filter(|suffix| !(keeps_snapshot && **suffix == "snapshot")) {
             let name = file_name(base_offset, suffix);
             match self.folder.rename(&name, &format!("{name}{DELETED_SUFFIX}")) {
                 Err(LogError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}

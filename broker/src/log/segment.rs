@@ -36,10 +36,10 @@ pub struct SegmentFile {
 }
 
 impl SegmentFile {
-    fn new(folder: &Folder, base_offset: i64, file: Arc<dyn DiskFile>, trusted_from: u64) -> SegmentFile {
+    fn new(folder: &Folder, name: String, file: Arc<dyn DiskFile>, trusted_from: u64) -> SegmentFile {
         SegmentFile {
             folder: folder.clone(),
-            name: file_name(base_offset, LOG_SUFFIX),
+            name,
             file,
             trusted_from: AtomicU64::new(trusted_from),
             checked: Mutex::default(),
@@ -48,9 +48,7 @@ impl SegmentFile {
 
     /// Opens a file of batches under whatever name, to look at it.
     pub fn open(folder: &Folder, name: &str) -> Result<SegmentFile, LogError> {
-        let (folder, name, file) = (folder.clone(), name.to_owned(), folder.open(name)?);
-        let (trusted_from, checked) = (AtomicU64::new(u64::MAX), Mutex::default());
-        Ok(SegmentFile { folder, name, file, trusted_from, checked })
+        Ok(SegmentFile::new(folder, name.to_owned(), folder.open(name)?, u64::MAX))
     }
 
     pub fn file(&self) -> &Arc<dyn DiskFile> {
@@ -187,8 +185,9 @@ impl NewBatch {
         NewBatch { header, header_bytes: header.to_bytes(), payload }
     }
 
-    pub fn payload(&self) -> &Bytes {
-        &self.payload
+    /// A batch that is whole already.
+    pub fn whole(bytes: &Bytes) -> Result<NewBatch, BatchError> {
+        Ok(NewBatch::new(BatchHeader::parse(bytes)?, bytes.slice(HEADER_BYTES..)))
     }
 
     pub fn size(&self) -> u64 {
@@ -221,12 +220,27 @@ pub struct Segment {
 impl Segment {
     /// Makes an empty segment.
     pub fn create(folder: &Folder, base_offset: i64, now_ms: i64) -> Result<Segment, LogError> {
-        let file = folder.create(&file_name(base_offset, LOG_SUFFIX))?;
-        let index = OffsetIndex::create(folder, base_offset)?;
-        let time_index = TimeIndex::create(folder, base_offset)?;
-        let txn_index = TxnIndex::new(folder, base_offset);
-        let file = SegmentFile::new(folder, base_offset, file, 0);
-        Ok(Segment::with(folder, base_offset, file, 0, (index, time_index, txn_index), now_ms))
+        Segment::create_as(folder, base_offset, "", now_ms)
+    }
+
+    /// Makes an empty segment whose files' names end in this too.
+    pub fn create_as(folder: &Folder, base_offset: i64, end: &str, now_ms: i64) -> Result<Segment, LogError> {
+        let name = file_name(base_offset, LOG_SUFFIX) + end;
+        let file = SegmentFile::new(folder, name.clone(), folder.create(&name)?, 0);
+        let indexes = Segment::create_indexes(folder, base_offset, end)?;
+        Ok(Segment::with(folder, base_offset, file, 0, indexes, now_ms))
+    }
+
+    fn create_indexes(
+        folder: &Folder,
+        base_offset: i64,
+        end: &str,
+    ) -> Result<(OffsetIndex, TimeIndex, TxnIndex), LogError> {
+        Ok((
+            OffsetIndex::create(folder, base_offset, end)?,
+            TimeIndex::create(folder, base_offset, end)?,
+            TxnIndex::new(folder, base_offset, end),
+        ))
     }
 
     /// Opens a segment with its indexes; `None` if any of them is missing or no index.
@@ -238,26 +252,24 @@ impl Segment {
             TxnIndex::open(folder, base_offset)?,
         );
         let (Some(index), Some(time_index), Some(txn_index)) = indexes else { return Ok(None) };
-        let file = SegmentFile::new(folder, base_offset, file, size);
-        Ok(Some(Segment::with(folder, base_offset, file, size, (index, time_index, txn_index), now_ms)))
+        let indexes = (index, time_index, txn_index);
+        Ok(Some(Segment::with(folder, base_offset, file, size, indexes, now_ms)))
     }
 
-    /// Opens a segment whose indexes are to be made anew; it shows nothing until it is [scanned](Segment::admit).
+    /// Opens a segment whose indexes are to be made anew; it shows nothing until that is [admitted](Segment::admit).
     pub fn open_bare(folder: &Folder, base_offset: i64, now_ms: i64) -> Result<(Segment, u64), LogError> {
         let (file, size) = Segment::open_file(folder, base_offset)?;
-        let index = OffsetIndex::create(folder, base_offset)?;
-        let time_index = TimeIndex::create(folder, base_offset)?;
-        let txn_index = TxnIndex::new(folder, base_offset);
+        // Whoever admits batches has checked them.
+        file.trusted_from.store(0, Ordering::Release);
         folder.remove(&file_name(base_offset, "txnindex"))?;
-        let file = SegmentFile::new(folder, base_offset, file, 0);
-        let segment = Segment::with(folder, base_offset, file, 0, (index, time_index, txn_index), now_ms);
-        Ok((segment, size))
+        let indexes = Segment::create_indexes(folder, base_offset, "")?;
+        Ok((Segment::with(folder, base_offset, file, 0, indexes, now_ms), size))
     }
 
-    fn open_file(folder: &Folder, base_offset: i64) -> Result<(Arc<dyn DiskFile>, u64), LogError> {
-        let name = file_name(base_offset, LOG_SUFFIX);
-        let file = folder.open(&name)?;
-        let size = file.size().map_err(folder.failed("read", &name))?;
+    fn open_file(folder: &Folder, base_offset: i64) -> Result<(SegmentFile, u64), LogError> {
+        let file = SegmentFile::open(folder, &file_name(base_offset, LOG_SUFFIX))?;
+        let size = file.size()?;
+        file.trusted_from.store(size, Ordering::Release);
         Ok((file, size))
     }
 

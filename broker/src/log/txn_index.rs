@@ -49,7 +49,6 @@ impl AbortedTxn {
 pub struct TxnIndex {
     folder: Folder,
     name: String,
-    base_offset: i64,
     file: Option<Arc<dyn DiskFile>>,
     txns: Vec<AbortedTxn>,
     /// How many of them are in the file.
@@ -57,15 +56,16 @@ pub struct TxnIndex {
 }
 
 impl TxnIndex {
-    /// An index without entries; a file left from before is emptied when the first comes.
-    pub fn new(folder: &Folder, base_offset: i64) -> TxnIndex {
-        let name = file_name(base_offset, "txnindex");
-        TxnIndex { folder: folder.clone(), name, base_offset, file: None, txns: Vec::new(), written: 0 }
+    /// An index without entries; a file left from before is emptied when the first comes. Its name ends in this
+    /// too.
+    pub fn new(folder: &Folder, base_offset: i64, end: &str) -> TxnIndex {
+        let name = file_name(base_offset, "txnindex") + end;
+        TxnIndex { folder: folder.clone(), name, file: None, txns: Vec::new(), written: 0 }
     }
 
     /// Reads what is there; `None` if it must be made anew.
     pub fn open(folder: &Folder, base_offset: i64) -> Result<Option<TxnIndex>, LogError> {
-        let mut index = TxnIndex::new(folder, base_offset);
+        let mut index = TxnIndex::new(folder, base_offset, "");
         let Some(content) = folder.read(&index.name)? else { return Ok(Some(index)) };
         if content.len() % ENTRY_BYTES != 0 {
             return Ok(None);
@@ -81,10 +81,6 @@ impl TxnIndex {
         index.file = Some(folder.open(&index.name)?);
         index.written = index.txns.len();
         Ok(Some(index))
-    }
-
-    pub fn base_offset(&self) -> i64 {
-        self.base_offset
     }
 
     pub fn txns(&self) -> &[AbortedTxn] {

@@ -178,3 +178,38 @@ fn directories_know_whom_they_belong_to() {
     manager.claim(&meta).expect("written");
     assert!(manager.meta_properties().expect("read").iter().all(|(_, known)| known.as_ref() == Some(&meta)));
 }
+
+#[test]
+fn the_dirtiest_log_is_cleaned_first_and_that_is_remembered() {
+    let mut broker = Broker::new(1);
+    broker.config = Arc::new(TopicConfig {
+        cleanup_policy: crate::log::config::CleanupPolicy { delete: false, compact: true },
+        ..TopicConfig::default()
+    });
+    let manager = broker.start();
+    let make = |name: &str| {
+        let log = manager.get_or_create(&partition(name, 0), Arc::clone(&broker.config), NOW).expect("made");
+        for value in ["1", "2", "3"] {
+            append(&log, value);
+        }
+        let mut locked = log.lock().expect("online");
+        locked.set_high_watermark(3);
+        locked.roll(NOW).expect("rolled");
+        drop(locked);
+        log
+    };
+    let log = make("a");
+    let size = || log.lock().expect("online").size();
+    let before = size();
+    assert!(manager.clean_one(1 << 20, NOW));
+    assert!(size() < before);
+    assert!(!manager.clean_one(1 << 20, NOW), "it is clean");
+    let checkpoint = broker.dirs[0].path().join("cleaner-offset-checkpoint");
+    assert_eq!(fs::read_to_string(&checkpoint).expect("written"), "0\n1\na 0 3\n");
+    make("b");
+    assert!(manager.clean_one(1 << 20, NOW));
+    log.truncate_to(1, NOW).expect("truncated");
+    assert_eq!(fs::read_to_string(&checkpoint).expect("written"), "0\n2\na 0 0\nb 0 3\n");
+    manager.delete(&partition("b", 0), NOW).expect("deleted");
+    assert_eq!(fs::read_to_string(&checkpoint).expect("written"), "0\n1\na 0 0\n");
+}

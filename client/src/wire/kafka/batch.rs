@@ -230,6 +230,22 @@ impl BatchHeader {
         self.attributes.has_delete_horizon().then_some(self.base_timestamp)
     }
 
+    /// The header of the same batch without its records, as compaction leaves it: it still says which offsets and
+    /// sequence numbers are taken.
+    #[must_use]
+    pub fn emptied(&self) -> BatchHeader {
+        let kept = Attributes::LOG_APPEND_TIME | Attributes::TRANSACTIONAL | Attributes::CONTROL;
+        let mut header = BatchHeader {
+            length: (HEADER_BYTES - PREFIX_BYTES) as i32,
+            attributes: Attributes(self.attributes.0 & kept),
+            base_timestamp: self.max_timestamp,
+            record_count: 0,
+            ..*self
+        };
+        header.crc = header.checksum(&[]);
+        header
+    }
+
     /// The header as bytes.
     pub fn to_bytes(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];

@@ -175,15 +175,13 @@ impl BatchBuilder {
         assert!(last_offset_delta >= self.last_offset_delta, "a batch reaches at least to its last record");
         let options = self.options;
         let mut out = vec![0; HEADER_BYTES];
-        // An empty batch has nothing to pack, and says so, or readers would unpack nothing.
-        let codec = if self.count == 0 { Codec::None } else { options.codec };
-        codec.compress(options.level, &self.records, &mut out)?;
+        options.codec.compress(options.level, &self.records, &mut out)?;
         let mut header = BatchHeader {
             base_offset: options.base_offset,
             length: (out.len() - PREFIX_BYTES) as i32,
             leader_epoch: options.leader_epoch,
             crc: 0,
-            attributes: BatchOptions { codec, ..options }.attributes(),
+            attributes: options.attributes(),
             last_offset_delta,
             base_timestamp: self.base_timestamp.unwrap_or(NO_TIMESTAMP),
             max_timestamp: self.max_timestamp,
