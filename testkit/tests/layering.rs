@@ -70,6 +70,20 @@ const NEIGHBOURS: &[(&str, &[&str])] = &[
         &["crate::tree", "crate::request", "crate::net", "crate::server", "crate::config"],
     ),
     (
+        "broker/src/log",
+        &[
+            "crate::api",
+            "crate::controller",
+            "crate::group",
+            "crate::net",
+            "crate::partition",
+            "crate::registry",
+            "crate::replicate",
+            "crate::server",
+            "crate::txn",
+        ],
+    ),
+    (
         "coordinator/src/auth",
         &["crate::request", "crate::net", "crate::server", "crate::store", "crate::tree"],
     ),

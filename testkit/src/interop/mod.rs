@@ -9,6 +9,7 @@ mod foreign;
 mod go;
 mod java;
 mod kafka;
+mod kafka_logs;
 mod kazoo;
 mod record;
 mod secure;
@@ -56,6 +57,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "zkcli", needs: JVM, run: zkcli::run },
     Suite { name: "kafka", needs: JVM, run: kafka::run },
     Suite { name: "kafka-ensemble", needs: JVM, run: kafka::run_ensemble },
+    Suite { name: "kafka-logs", needs: JVM, run: kafka_logs::run },
     Suite { name: "kafka-1.1", needs: JVM, run: kafka::run_1_1 },
 ];
 
