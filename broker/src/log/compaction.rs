@@ -157,6 +157,8 @@ impl PartitionLog {
             let keeps_snapshot = original.base_offset == base;
             self.retire_files(original.base_offset, keeps_snapshot, now_ms)?;
         }
+        // Without this, a crash could leave the copy under its final name beside an original that it covers.
+        self.folder.sync()?;
         rename_all(&self.folder, base, SWAP_SUFFIX, "")?;
         self.folder.sync()?;
         for original in originals {

@@ -384,6 +384,17 @@ impl PartitionLog {
         Ok(())
     }
 
+    /// Removes the last segments, given by their base offsets, one after another from the end: a crash on the way leaves
+    /// a log that ends earlier, and never one with a hole.
+    pub(super) fn remove_last_segments(&mut self, bases: &[i64]) -> Result<(), LogError> {
+        for base in bases.iter().rev() {
+            self.segments.remove(base);
+            self.remove_files(*base)?;
+            self.folder.sync()?;
+        }
+        Ok(())
+    }
+
     /// Removes a segment's files at once.
     pub(super) fn remove_files(&self, base_offset: i64) -> Result<(), LogError> {
         for suffix in SUFFIXES {

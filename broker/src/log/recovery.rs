@@ -71,12 +71,8 @@ impl PartitionLog {
             first_rebuilt.get_or_insert(base);
             recovered.segments_rebuilt += 1;
             let judge = (!options.was_clean).then_some((options.high_watermark, &bases[at + 1..]));
-            let cut = log.rebuild_segment(base, judge, now_ms)?;
-            if cut > 0 {
-                recovered.bytes_cut += cut;
-                for later in &bases[at + 1..] {
-                    log.remove_files(*later)?;
-                }
+            recovered.bytes_cut = log.rebuild_segment(base, judge, now_ms)?;
+            if recovered.bytes_cut > 0 {
                 break;
             }
         }
@@ -162,7 +158,10 @@ impl PartitionLog {
                         below_high_watermark = expected < high_watermark,
                         "cut off what a crash left unfinished"
                     );
+                    // First the later ones: should this be cut short, the next start comes to the same verdict.
+                    self.remove_last_segments(later)?;
                     segment.cut(place.position)?;
+                    segment.sync()?;
                     break;
                 }
                 Err(error) => return Err(error),

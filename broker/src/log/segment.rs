@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -33,6 +33,8 @@ pub struct SegmentFile {
     /// read, because it may have changed while nobody looked.
     trusted_from: AtomicU64,
     checked: Mutex<CheckedRanges>,
+    /// Whether the directory was synced since the file got its name.
+    is_name_durable: AtomicBool,
 }
 
 impl SegmentFile {
@@ -43,6 +45,7 @@ impl SegmentFile {
             file,
             trusted_from: AtomicU64::new(trusted_from),
             checked: Mutex::default(),
+            is_name_durable: AtomicBool::new(false),
         }
     }
 
@@ -68,8 +71,14 @@ impl SegmentFile {
         self.file.read_exact_at(buf, position).map_err(self.folder.failed("read", &self.name))
     }
 
+    /// Makes the content durable, and the name, if that is new.
     pub fn sync(&self) -> Result<(), LogError> {
-        self.file.sync().map_err(self.folder.failed("sync", &self.name))
+        self.file.sync().map_err(self.folder.failed("sync", &self.name))?;
+        if !self.is_name_durable.load(Ordering::Acquire) {
+            self.folder.sync()?;
+            self.is_name_durable.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// What is at this place is not what was written.
@@ -466,6 +475,7 @@ impl Segment {
         self.time_index.truncate(end_offset)?;
         self.txn_index.truncate(end_offset)?;
         self.cut(place.position)?;
+        self.file.sync()?;
         self.recent.retain(|recent| recent.position < place.position);
         // No entry may be about the first batch, so counting begins anew.
         self.bytes_since_index_entry = 0;

@@ -22,10 +22,7 @@ impl PartitionLog {
         // Whatever happens in between, nothing behind this point is taken for synced.
         self.recovery_point = self.recovery_point.min(offset);
         let later: Vec<i64> = self.segments.range(offset + 1..).map(|(base, _)| *base).collect();
-        for base in later.into_iter().rev() {
-            self.segments.remove(&base);
-            self.remove_files(base)?;
-        }
+        self.remove_last_segments(&later)?;
         if self.segments.is_empty() {
             self.segments.insert(offset, Segment::create(&self.folder, offset, now_ms)?);
         }
@@ -41,6 +38,7 @@ impl PartitionLog {
         self.epochs.truncate_end(self.end_offset)?;
         let end_offset = self.end_offset;
         self.producers.remove_snapshots(|at| at > end_offset)?;
+        self.folder.sync()?;
         self.replay_producers()?;
         Ok(true)
     }
@@ -48,9 +46,8 @@ impl PartitionLog {
     /// Gives everything up; the log goes on, empty, at this offset.
     pub fn truncate_fully_and_start_at(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
         self.recovery_point = self.recovery_point.min(offset);
-        for base in std::mem::take(&mut self.segments).into_keys().rev() {
-            self.remove_files(base)?;
-        }
+        let all: Vec<i64> = self.segments.keys().copied().collect();
+        self.remove_last_segments(&all)?;
         self.segments.insert(offset, Segment::create(&self.folder, offset, now_ms)?);
         self.log_start_offset = offset;
         self.end_offset = offset;

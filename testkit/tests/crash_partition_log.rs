@@ -1,0 +1,276 @@
+//! The machine stops at every effect of a script of appends, flushes, rolls, truncations, retention and compaction of a
+//! partition's log. Whatever was reported as durable must be there afterwards, and what is there must be a beginning of
+//! what was appended.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use broker::log::{
+    AppendError, AppendOrigin, CleanupPolicy, Folder, LoadOptions, LogError, PartitionLog, ReadError,
+    TopicConfig, TopicPartition,
+};
+use client::wire::kafka::batch::{BatchBuilder, BatchOptions, batches};
+use testkit::sim::disk::SimDisk;
+use testkit::sim::random::Random;
+
+const NOW: i64 = 1_000_000;
+const STEPS: u64 = 60;
+
+fn partition() -> TopicPartition {
+    TopicPartition { topic: "t".into(), partition: 0 }
+}
+
+fn folder(disk: &SimDisk) -> Folder {
+    Folder::new(Arc::new(disk.clone()), "t-0")
+}
+
+fn config(compact: bool) -> Arc<TopicConfig> {
+    Arc::new(TopicConfig {
+        segment_bytes: 3000,
+        index_interval_bytes: 300,
+        retention_bytes: Some(9000),
+        file_delete_delay_ms: 0,
+        cleanup_policy: CleanupPolicy { delete: !compact, compact },
+        ..TopicConfig::default()
+    })
+}
+
+/// A record: its key and value.
+type Pair = (u64, Vec<u8>);
+
+/// What somebody who watched from outside knows.
+#[derive(Debug, Default, Clone)]
+struct Knowledge {
+    /// What the log may hold, by offset; more than one while a truncation is under way.
+    histories: Vec<BTreeMap<i64, Pair>>,
+    /// Everything before it was reported durable.
+    durable: i64,
+    /// The start and the recovery point, as a checkpoint file would tell them.
+    options: LoadOptions,
+}
+
+impl Knowledge {
+    fn current(&mut self) -> &mut BTreeMap<i64, Pair> {
+        if self.histories.is_empty() {
+            self.histories.push(BTreeMap::new());
+        }
+        self.histories.last_mut().expect("just made")
+    }
+
+    fn end(&mut self) -> i64 {
+        self.current().last_key_value().map_or(0, |(offset, _)| offset + 1)
+    }
+}
+
+#[derive(Debug)]
+struct Stopped;
+
+impl From<LogError> for Stopped {
+    fn from(error: LogError) -> Stopped {
+        assert!(matches!(error, LogError::Io { .. }), "only the power goes: {error}");
+        Stopped
+    }
+}
+
+impl From<AppendError> for Stopped {
+    fn from(error: AppendError) -> Stopped {
+        match error {
+            AppendError::Storage(error) => error.into(),
+            error => panic!("a good batch was refused: {error}"),
+        }
+    }
+}
+
+impl From<ReadError> for Stopped {
+    fn from(error: ReadError) -> Stopped {
+        match error {
+            ReadError::Storage(error) => error.into(),
+            error => panic!("within the log: {error}"),
+        }
+    }
+}
+
+/// Goes on from what is on disk.
+fn run(disk: &SimDisk, seed: u64, compact: bool, known: &mut Knowledge) -> Result<(), Stopped> {
+    let mut random = Random::new(seed);
+    let (log, _) = PartitionLog::open(folder(disk), partition(), config(compact), &known.options, NOW)?;
+    let log = Mutex::new(log);
+    let lock = || log.lock().expect("nobody panicked");
+    let mut epoch = lock().latest_epoch().unwrap_or(0);
+    let mut cleaned_to = 0;
+    for step in 0..STEPS {
+        match random.below(20) {
+            0..=9 => {
+                let (records, pairs) = batch(&mut random, step);
+                let base = known.end();
+                let mut next = base;
+                // Before the write: what comes half may be there or not.
+                for pair in pairs {
+                    known.current().insert(next, pair);
+                    next += 1;
+                }
+                let info = lock().append_as_leader(records, epoch, NOW, AppendOrigin::Client)?;
+                assert_eq!(info.base_offset, base);
+            }
+            10..=13 => {
+                let job = lock().flush_job();
+                let up_to = job.run()?;
+                lock().flushed(up_to, NOW);
+                known.durable = up_to;
+                known.options.recovery_point = up_to;
+                known.options.high_watermark = up_to;
+                let current = known.histories.pop();
+                known.histories = current.into_iter().collect();
+                let end = lock().end_offset();
+                lock().set_high_watermark(end);
+            }
+            14 => lock().roll(NOW)?,
+            15 | 16 if !compact => {
+                let (start, end) = (lock().log_start_offset(), known.end());
+                let to = start + random.below((end - start) as u64 + 1) as i64;
+                let kept =
+                    known.current().range(..to).map(|(offset, pair)| (*offset, pair.clone())).collect();
+                known.histories.push(kept);
+                known.durable = known.durable.min(to);
+                known.options.recovery_point = known.options.recovery_point.min(to);
+                known.options.high_watermark = known.options.high_watermark.min(to);
+                epoch += 1;
+                lock().truncate_to(to, NOW)?;
+                // A batch that holds the offset goes wholly.
+                let end = lock().end_offset();
+                known.current().retain(|offset, _| *offset < end);
+                known.durable = known.durable.min(end);
+            }
+            17 if !compact => {
+                lock().apply_retention(NOW)?;
+                lock().remove_retired(NOW)?;
+                if random.coin() {
+                    known.options.log_start_offset = lock().log_start_offset();
+                }
+            }
+            18 if compact => {
+                if let Some(dirt) = lock().dirt(cleaned_to, NOW)? {
+                    let plan = lock().cleaning_plan(dirt);
+                    if let Some(cleaned) = plan.run(1 << 16, NOW, || Ok(lock()))? {
+                        cleaned_to = cleaned.end_offset;
+                    }
+                    lock().remove_retired(NOW)?;
+                }
+            }
+            _ => {
+                let from = lock().log_start_offset();
+                let up_to = lock().end_offset();
+                drop(read(&mut lock(), from, up_to)?);
+            }
+        }
+        lock().check_invariants();
+    }
+    Ok(())
+}
+
+fn batch(random: &mut Random, step: u64) -> (bytes::Bytes, Vec<Pair>) {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let mut pairs = Vec::new();
+    for _ in 0..=random.below(3) {
+        let key = random.below(8);
+        let mut value = step.to_be_bytes().to_vec();
+        value.extend((0..random.below(700)).map(|_| random.next_u64() as u8));
+        builder.push(NOW + step as i64, Some(&key.to_be_bytes()), Some(&value));
+        pairs.push((key, value));
+    }
+    (builder.build().expect("built"), pairs)
+}
+
+fn read(log: &mut PartitionLog, mut from: i64, up_to: i64) -> Result<BTreeMap<i64, Pair>, Stopped> {
+    let mut found = BTreeMap::new();
+    while let Some(range) = log.read(from, 1, up_to, true)? {
+        for batch in batches(range.verify()?.read()?) {
+            let batch = batch.expect("whole");
+            for record in batch.records(1 << 20).expect("readable") {
+                let record = record.expect("good");
+                let key = record
+                    .key
+                    .expect("a key")
+                    .as_ref()
+                    .try_into()
+                    .map(u64::from_be_bytes)
+                    .expect("eight bytes");
+                found.insert(record.offset, (key, record.value.expect("a value").to_vec()));
+            }
+            from = batch.header().next_offset();
+        }
+    }
+    Ok(found)
+}
+
+/// Opens what a stop left and compares it with what is known; returns what is known then.
+fn check(disk: &SimDisk, compact: bool, mut known: Knowledge, what: &str) -> Knowledge {
+    let opened = PartitionLog::open(folder(disk), partition(), config(compact), &known.options, NOW);
+    let (mut log, _) = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
+    log.check_invariants();
+    let (start, end) = (log.log_start_offset(), log.end_offset());
+    assert!(end >= known.durable, "{what}: {} were durable, and it ends at {end}", known.durable);
+    let found = read(&mut log, start, end).expect("no more stops");
+    let fits = |history: &BTreeMap<i64, Pair>| {
+        let part: BTreeMap<i64, Pair> =
+            history.range(start..end).map(|(o, pair)| (*o, pair.clone())).collect();
+        if !compact {
+            return found == part;
+        }
+        // Of each key the newest record is there, and nothing that never was.
+        let newest = |of: &BTreeMap<i64, Pair>| -> BTreeMap<u64, i64> {
+            of.iter().map(|(offset, (key, _))| (*key, *offset)).collect()
+        };
+        found.iter().all(|(offset, pair)| part.get(offset) == Some(pair)) && newest(&found) == newest(&part)
+    };
+    known.current();
+    let history = known.histories.iter().find(|history| fits(history)).cloned();
+    let mut history =
+        history.unwrap_or_else(|| panic!("{what}: it holds {start}..{end}, {:?}", found.keys()));
+    history.retain(|offset, _| *offset < end);
+    known.histories = vec![history];
+    known.options.log_start_offset = known.options.log_start_offset.max(start);
+    known
+}
+
+fn every_effect(seed: u64, compact: bool) {
+    let effects = {
+        let disk = SimDisk::new();
+        run(&disk, seed, compact, &mut Knowledge::default()).expect("nothing goes wrong");
+        disk.effects()
+    };
+    assert!(effects > 100, "{effects} effects");
+    for stop in 0..effects {
+        let disk = SimDisk::new();
+        disk.stop_at(stop);
+        let mut known = Knowledge::default();
+        assert!(run(&disk, seed, compact, &mut known).is_err(), "it stops");
+        for (kind, mut after) in [("kill", disk.after_kill()), ("power cut", disk.after_power_cut(stop))] {
+            let what = format!("{kind} at effect {stop} of seed {seed}");
+            let mut known = check(&after, compact, known.clone(), &what);
+            // It goes on, stops once more, and is still right.
+            after = after.fork();
+            after.stop_at(after.effects() + 15 + stop % 30);
+            if kind == "kill" {
+                // What was seen and not synced may still be lost; nobody was told it was durable.
+                known.histories = vec![known.current().clone()];
+            }
+            let _ = run(&after, seed + 1, compact, &mut known);
+            check(&after.after_power_cut(stop + 1), compact, known, &format!("{what}, and again"));
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_every_effect_loses_nothing_durable() {
+    for seed in 0..6 {
+        every_effect(seed, false);
+    }
+}
+
+#[test]
+fn a_crash_at_every_effect_of_a_compacted_log_loses_nothing_durable() {
+    for seed in 100..104 {
+        every_effect(seed, true);
+    }
+}
