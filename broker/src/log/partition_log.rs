@@ -432,7 +432,7 @@ impl PartitionLog {
         for segment in self.segments.values_mut().rev() {
             segment.finish()?;
             segment.sync()?;
-            if segment.base_offset() <= dirty_from {
+            if segment.base_offset() < dirty_from {
                 break;
             }
         }

@@ -3,15 +3,15 @@
 //!
 //! # Torn or damaged
 //!
-//! The first batch that is not whole ends the log, if it is what a crash leaves: nothing whole stands behind it, or
-//! sectors that the disk never got (zeros) are in it. What lies there was never synced, and is cut off. If whole batches
+//! The first batch that is not whole ends the log, if it is what a crash leaves: nothing whole stands behind it, or the
+//! file ends inside it, or sectors, or ends of sectors, that the disk never got (zeros) are in it. What lies there was never synced, and is cut off. If whole batches
 //! do stand behind it and its bytes were all written, or replicas are known to have had them, then something changed
 //! what was on the disk. Cutting would lose the rest for good, so the partition is refused, and file and byte are named.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use client::wire::kafka::batch::{BatchHeader, HEADER_BYTES};
+use client::wire::kafka::batch::{BatchError, BatchHeader, HEADER_BYTES};
 
 use super::config::TopicConfig;
 use super::disk::Folder;
@@ -30,7 +30,9 @@ pub(super) const CLEANED_SUFFIX: &str = ".cleaned";
 pub(super) const SWAP_SUFFIX: &str = ".swap";
 /// How much of the bytes behind a damaged place is searched for whole batches at once.
 const SEARCH_BYTES: usize = 1 << 20;
-const SECTOR_BYTES: usize = 512;
+const SECTOR_BYTES: u64 = 512;
+/// Fewer zeros at a sector's end may well be somebody's data.
+const UNWRITTEN: [u8; 4] = [0; 4];
 
 /// What opening a log had to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,24 +59,35 @@ impl PartitionLog {
         let dirty_from = if options.was_clean {
             i64::MAX
         } else {
-            let floor = bases.partition_point(|base| *base <= options.recovery_point);
+            // A segment that ends exactly there may have been finished later, and so its indexes.
+            let floor = bases.partition_point(|base| *base < options.recovery_point);
             floor.checked_sub(1).map_or(i64::MIN, |at| bases[at])
         };
         let mut first_rebuilt = None;
+        let mut rebuilt_end = None;
         for (at, base) in bases.iter().copied().enumerate() {
             if base < dirty_from
                 && let Some(segment) = Segment::open(&log.folder, base, now_ms)?
             {
                 log.segments.insert(base, segment);
+                rebuilt_end = None;
                 continue;
+            }
+            if !options.was_clean
+                && let Some(end) = rebuilt_end.filter(|end| *end < base)
+                && log.ends_at_hole(end, &bases[at - 1..], options.high_watermark)?
+            {
+                break;
             }
             first_rebuilt.get_or_insert(base);
             recovered.segments_rebuilt += 1;
             let judge = (!options.was_clean).then_some((options.high_watermark, &bases[at + 1..]));
-            recovered.bytes_cut = log.rebuild_segment(base, judge, now_ms)?;
-            if recovered.bytes_cut > 0 {
+            let (end, cut) = log.rebuild_segment(base, judge, now_ms)?;
+            recovered.bytes_cut = cut;
+            if cut > 0 {
                 break;
             }
+            rebuilt_end = Some(end);
         }
         log.settle(options, epochs_lost, first_rebuilt, now_ms)?;
         Ok((log, recovered))
@@ -92,6 +105,11 @@ impl PartitionLog {
         if self.segments.is_empty() {
             let base = options.log_start_offset;
             self.segments.insert(base, Segment::create(&self.folder, base, now_ms)?);
+        }
+        if !options.was_clean {
+            // What a killed process removed or cut may come back if the power goes too, and then stand behind what is
+            // appended from now on.
+            self.active().file().sync()?;
         }
         let active = self.active();
         self.end_offset = active.last_offset()?.map_or(active.base_offset(), |last| last + 1);
@@ -120,14 +138,35 @@ impl PartitionLog {
         Ok(())
     }
 
+    /// Looks at a segment that ends before the next begins; true if the log ends there, and what follows was removed. The
+    /// end of a file that was not synced may be lost although the next file has its name, and even content.
+    fn ends_at_hole(&mut self, end: i64, bases: &[i64], high_watermark: i64) -> Result<bool, LogError> {
+        let later = &bases[1..];
+        if self.has_whole_batch(later)? {
+            if self.config.cleanup_policy.compact {
+                // Compaction leaves holes too.
+                return Ok(false);
+            }
+            if end < high_watermark {
+                let file = self.folder.path(&file_name(bases[0], LOG_SUFFIX));
+                let position = self.segments.last_key_value().map_or(0, |(_, segment)| segment.size());
+                let problem = format!("it ends at offset {end}, and the next file begins at {}", later[0]);
+                return Err(LogError::Damaged { file, position, problem });
+            }
+            tracing::warn!(partition = %self.partition, offset = end, next = later[0], "what follows a hole is cut off");
+        }
+        self.remove_last_segments(later)?;
+        Ok(true)
+    }
+
     /// Reads a segment from its first byte, makes its indexes anew, and cuts off what a crash left unfinished; returns
-    /// how much that was. Without a judge, whatever is wrong is damage.
+    /// where the segment ends, and how many bytes were cut. Without a judge, whatever is wrong is damage.
     fn rebuild_segment(
         &mut self,
         base: i64,
         judge: Option<(i64, &[i64])>,
         now_ms: i64,
-    ) -> Result<u64, LogError> {
+    ) -> Result<(i64, u64), LogError> {
         let (mut segment, size) = Segment::open_bare(&self.folder, base, now_ms)?;
         let file = Arc::clone(segment.file());
         let mut scan = BatchScan::new(&file, 0, size);
@@ -169,7 +208,7 @@ impl PartitionLog {
         }
         segment.finish()?;
         self.segments.insert(base, segment);
-        Ok(cut)
+        Ok((expected, cut))
     }
 
     /// See the top of this file.
@@ -185,8 +224,13 @@ impl PartitionLog {
         if !is_followed {
             return Ok(false);
         }
-        let end = next.unwrap_or(wound.size);
-        Ok(wound.expected < high_watermark || !has_zero_sector(file, wound.position, end)?)
+        let was_torn = match next {
+            Some(next) => has_unwritten_sector(file, wound.position, next)?,
+            None => {
+                ends_inside_batch(file, wound)? || has_unwritten_sector(file, wound.position, wound.size)?
+            }
+        };
+        Ok(wound.expected < high_watermark || !was_torn)
     }
 
     fn has_whole_batch(&self, segments: &[i64]) -> Result<bool, LogError> {
@@ -291,18 +335,32 @@ fn find_whole_batch(file: &SegmentFile, wound: &Wound) -> Result<Option<u64>, Lo
     Ok(None)
 }
 
-/// Whether a whole sector between two places holds only zeros.
-fn has_zero_sector(file: &SegmentFile, start: u64, end: u64) -> Result<bool, LogError> {
-    let sector = SECTOR_BYTES as u64;
-    let mut at = start.next_multiple_of(sector);
-    while at + sector <= end {
-        let length = ((end - at) / sector * sector).min(SEARCH_BYTES as u64) as usize;
-        let mut bytes = vec![0; length];
+/// Whether the file ends before the batch at the wound does, going by what is left of its header.
+fn ends_inside_batch(file: &SegmentFile, wound: &Wound) -> Result<bool, LogError> {
+    let left = wound.size - wound.position;
+    let mut start = vec![0; left.min(HEADER_BYTES as u64) as usize];
+    file.read_exact(&mut start, wound.position)?;
+    Ok(match BatchHeader::parse(&start) {
+        Ok(header) => header.size() as u64 > left,
+        Err(error) => matches!(error, BatchError::Truncated { .. }),
+    })
+}
+
+/// Whether the part of some sector between two places ends in zeros, as it does when the disk never got that part.
+fn has_unwritten_sector(file: &SegmentFile, start: u64, end: u64) -> Result<bool, LogError> {
+    let mut at = start;
+    while at < end {
+        // Up to a sector's end, so that no sector's part is looked at in two pieces.
+        let stop = (at + SEARCH_BYTES as u64).next_multiple_of(SECTOR_BYTES).min(end);
+        let mut bytes = vec![0; (stop - at) as usize];
         file.read_exact(&mut bytes, at)?;
-        if bytes.chunks(SECTOR_BYTES).any(|sector| sector.iter().all(|byte| *byte == 0)) {
+        let first = (at.next_multiple_of(SECTOR_BYTES) - at).min(stop - at) as usize;
+        let (first, others) = bytes.split_at(first);
+        let mut parts = std::iter::once(first).chain(others.chunks(SECTOR_BYTES as usize));
+        if parts.any(|part| part.ends_with(&UNWRITTEN)) {
             return Ok(true);
         }
-        at += length as u64;
+        at = stop;
     }
     Ok(false)
 }
@@ -324,13 +382,25 @@ fn tidy(folder: &Folder) -> Result<Vec<i64>, LogError> {
         let entries = folder.list()?.into_iter();
         Ok(entries.filter(|entry| !entry.is_dir).map(|entry| entry.name).collect())
     };
-    for name in names()? {
+    let present = names()?;
+    // As long as a part of a copy has its first name, none of it took anything's place.
+    let unfinished: Vec<&str> =
+        present.iter().filter_map(|name| stem_of(name.strip_suffix(CLEANED_SUFFIX)?)).collect();
+    let is_unfinished = |name: &str| stem_of(name).is_some_and(|stem| unfinished.contains(&stem));
+    let swaps = || present.iter().filter_map(|name| Some((name, name.strip_suffix(SWAP_SUFFIX)?)));
+    for (name, _) in swaps().filter(|(_, complete)| is_unfinished(complete)) {
+        folder.remove(name)?;
+    }
+    if swaps().next().is_some() {
+        folder.sync()?;
+    }
+    for name in &present {
         if [DELETED_SUFFIX, CLEANED_SUFFIX, ".tmp"].iter().any(|suffix| name.ends_with(suffix)) {
-            folder.remove(&name)?;
+            folder.remove(name)?;
         }
     }
-    let present = names()?;
-    for swap in present.iter().filter_map(|name| base_of(name.strip_suffix(SWAP_SUFFIX)?)) {
+    let complete: Vec<(&String, &str)> = swaps().filter(|(_, complete)| !is_unfinished(complete)).collect();
+    for swap in complete.iter().filter_map(|(_, complete)| base_of(complete)) {
         // What the compacted segment covers was to go, and perhaps did not.
         let end = swap_end(folder, swap)?;
         for base in present.iter().filter_map(|name| base_of(name)).filter(|base| (swap..end).contains(base))
@@ -339,11 +409,13 @@ fn tidy(folder: &Folder) -> Result<Vec<i64>, LogError> {
                 folder.remove(&file_name(base, suffix))?;
             }
         }
+        folder.sync()?;
     }
-    for name in &present {
-        if let Some(complete) = name.strip_suffix(SWAP_SUFFIX) {
-            folder.rename(name, complete)?;
-        }
+    for (name, complete) in &complete {
+        folder.rename(name, complete)?;
+    }
+    if !complete.is_empty() {
+        folder.sync()?;
     }
     let names = names()?;
     let mut bases: Vec<i64> = names.iter().filter_map(|name| base_of(name)).collect();
@@ -358,6 +430,11 @@ fn tidy(folder: &Folder) -> Result<Vec<i64>, LogError> {
         }
     }
     Ok(bases)
+}
+
+/// What the names of a segment's files have in common.
+fn stem_of(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(stem, _)| stem)
 }
 
 /// The base offset in the name of a segment's own file.

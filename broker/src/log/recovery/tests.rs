@@ -68,7 +68,7 @@ impl Site {
 #[test]
 fn only_what_was_not_synced_is_looked_at_again() {
     let site = Site::new();
-    for (recovery_point, rebuilt) in [(9, 1), (6, 1), (5, 2), (3, 2), (0, 3)] {
+    for (recovery_point, rebuilt) in [(9, 1), (7, 1), (6, 2), (5, 2), (3, 3), (0, 3)] {
         let (log, recovered) = site.open(recovery_point, 0).expect("opened");
         assert_eq!(recovered, Recovered { segments_rebuilt: rebuilt, bytes_cut: 0 }, "{recovery_point}");
         assert_eq!((log.end_offset(), log.recovery_point()), (9, recovery_point));
@@ -122,6 +122,24 @@ fn sectors_that_never_came_end_the_log_unless_replicas_had_them() {
 }
 
 #[test]
+fn a_hole_between_segments_ends_the_log_too() {
+    let shorten = |site: &Site| site.change(3, |bytes| bytes.truncate(bytes.len() / 3 * 2));
+    let site = Site::new();
+    shorten(&site);
+    assert_eq!(site.end_after(0, 5), 5, "the rest of the file and the next one were never synced");
+    assert!(!site.file(6, "log").exists());
+
+    let site = Site::new();
+    shorten(&site);
+    assert!(matches!(site.open(0, 6), Err(LogError::Damaged { .. })), "replicas had offset 5");
+
+    let site = Site::new();
+    shorten(&site);
+    site.change(6, Vec::clear);
+    assert_eq!(site.end_after(0, 9), 5, "nothing behind it says that there was more");
+}
+
+#[test]
 fn a_flipped_bit_is_damage_whatever_was_replicated() {
     for (base, batch) in [(0, 1), (3, 0), (6, 1)] {
         let site = Site::new();
@@ -145,7 +163,7 @@ fn a_flipped_bit_is_damage_whatever_was_replicated() {
 fn damage_behind_the_recovery_point_is_never_served() {
     let site = Site::new();
     site.change(0, |bytes| bytes[1000] ^= 4);
-    let (mut log, _) = site.open(6, 9).expect("what was synced is not read at the start");
+    let (mut log, _) = site.open(7, 9).expect("what was synced is not read at the start");
     let range =
         |log: &mut PartitionLog, from| log.read(from, u64::MAX, 9, true).expect("within").expect("some");
     assert_eq!(range(&mut log, 0).verify().expect("the first batch is good").length, 770);
