@@ -39,7 +39,7 @@ pub(super) fn run(target: Target) -> Result<Report> {
     let connect = format!("{}/kafka", service.connect_string());
     let start = || -> Result<Kafka> {
         let mut broker = Kafka::start_on(Some(home.path()), 1, 1, &connect, SESSION_TIMEOUT)?;
-        broker.await_log("[KafkaServer id=1] started", 1, Duration::from_secs(90))?;
+        broker.await_log("[KafkaServer id=1] started", 1, Duration::from_secs(180))?;
         Ok(broker)
     };
     let mut broker = start()?;
@@ -337,7 +337,7 @@ fn consume(broker: &Kafka, topic: &str, count: usize, extra: &[&str]) -> Result<
     let bootstrap = broker.bootstrap();
     let count = count.to_string();
     let mut arguments = vec!["--bootstrap-server", &bootstrap, "--topic", topic, "--from-beginning"];
-    arguments.extend(["--max-messages", &count, "--timeout-ms", "15000", "--property", "print.headers=true"]);
+    arguments.extend(["--max-messages", &count, "--timeout-ms", "60000", "--property", "print.headers=true"]);
     arguments.extend(extra);
     let text = broker.tool(CONSUMER, &arguments)?;
     Ok(text.lines().filter(|line| line.contains("value ") && line.contains("round:null")).count())
