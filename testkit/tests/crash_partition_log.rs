@@ -119,8 +119,9 @@ fn run(disk: &SimDisk, seed: u64, compact: bool, known: &mut Knowledge) -> Resul
             }
             10..=13 => {
                 let job = log.flush_job();
-                let up_to = job.run()?;
-                log.flushed(up_to, NOW);
+                let flushed = job.run()?;
+                log.flushed(flushed, NOW);
+                let up_to = flushed.up_to;
                 known.durable = up_to;
                 known.options.recovery_point = up_to;
                 known.options.high_watermark = up_to;

@@ -21,6 +21,9 @@ pub enum LogError {
     /// Bytes of a segment are not those that were written, and are needed.
     #[error("{} is damaged at byte {position}: {problem}", file.display())]
     Damaged { file: PathBuf, position: u64, problem: String },
+    /// The partition was deleted while somebody still used it.
+    #[error("the partition was deleted")]
+    Deleted,
     /// The data directory failed before; nothing in it is used until a restart.
     #[error("data directory {} is offline", dir.display())]
     Offline { dir: PathBuf },

@@ -14,20 +14,27 @@ pub struct FlushJob {
     folder: Folder,
     /// By base offset, growing.
     files: Vec<(i64, Arc<SegmentFile>)>,
-    up_to: i64,
+    proves: Flushed,
+}
+
+/// What a sync has proven: everything before an offset is durable, unless it was taken back meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flushed {
+    pub up_to: i64,
+    pub(super) truncations: u64,
 }
 
 impl FlushJob {
-    pub(super) fn new(folder: Folder, files: Vec<(i64, Arc<SegmentFile>)>, up_to: i64) -> FlushJob {
-        FlushJob { folder, files, up_to }
+    pub(super) fn new(folder: Folder, files: Vec<(i64, Arc<SegmentFile>)>, proves: Flushed) -> FlushJob {
+        FlushJob { folder, files, proves }
     }
 
-    /// Syncs; afterwards everything before the returned offset is durable, which the log wants to be
-    /// [told](super::PartitionLog::flushed). Nothing is held while this waits for the disk.
+    /// Syncs; what that has proven the log wants to be [told](super::PartitionLog::flushed). Nothing is held while this
+    /// waits for the disk.
     ///
     /// An error is final: what was to be synced may be lost although it can still be read, and syncing again proves
     /// nothing. The data directory must not be used any more.
-    pub fn run(self) -> Result<i64, LogError> {
+    pub fn run(self) -> Result<Flushed, LogError> {
         for (_, file) in &self.files {
             file.sync()?;
         }
@@ -36,7 +43,7 @@ impl FlushJob {
         for (base_offset, _) in finished {
             self.sync_indexes(*base_offset)?;
         }
-        Ok(self.up_to)
+        Ok(self.proves)
     }
 
     fn sync_indexes(&self, base_offset: i64) -> Result<(), LogError> {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread;
 
@@ -108,6 +108,7 @@ pub struct SharedLog {
     dir: Arc<LogDir>,
     log: Mutex<PartitionLog>,
     commit: GroupCommit,
+    is_deleted: AtomicBool,
 }
 
 impl SharedLog {
@@ -119,13 +120,22 @@ impl SharedLog {
     /// The log, for as long as the guard lives; keep that short.
     pub fn lock(&self) -> Result<MutexGuard<'_, PartitionLog>, LogError> {
         self.dir.check()?;
-        Ok(self.log.lock().unwrap_or_else(PoisonError::into_inner))
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_deleted.load(Ordering::Acquire) { Err(LogError::Deleted) } else { Ok(log) }
     }
 
     /// Looks at an error that came from this log: unless it is one that passes, or about a damaged partition, it takes
     /// the directory offline.
     pub fn note(&self, error: &LogError) {
-        if matches!(error, LogError::Io { .. }) && !error.is_full() {
+        if !error.is_full() {
+            self.note_final(error);
+        }
+    }
+
+    /// The same for one that does not pass, even if it is for lack of space.
+    fn note_final(&self, error: &LogError) {
+        // The files of a deleted partition have other names, and that they are not found means nothing.
+        if matches!(error, LogError::Io { .. }) && !self.is_deleted.load(Ordering::Acquire) {
             self.dir.fail(error);
         }
     }
@@ -152,8 +162,8 @@ impl SharedLog {
     pub fn flush(&self, now_ms: i64) -> Result<(), LogError> {
         let job = self.lock()?.flush_job();
         // After a failed sync nobody knows what the disk has, so even one for lack of space is final.
-        let up_to = job.run().inspect_err(|error| self.dir.fail(error))?;
-        self.lock()?.flushed(up_to, now_ms);
+        let flushed = job.run().inspect_err(|error| self.note_final(error))?;
+        self.lock()?.flushed(flushed, now_ms);
         Ok(())
     }
 }
@@ -351,8 +361,12 @@ impl LogManager {
             let problem = format!("the partition is in {} too", other.dir.path().display());
             return Err(dir.folder.malformed(&partition.to_string(), problem));
         }
-        let (log, commit) = (Mutex::new(log), GroupCommit::default());
-        let shared = Arc::new(SharedLog { dir: Arc::clone(dir), log, commit });
+        let shared = Arc::new(SharedLog {
+            dir: Arc::clone(dir),
+            log: Mutex::new(log),
+            commit: GroupCommit::default(),
+            is_deleted: AtomicBool::new(false),
+        });
         logs.insert(partition, Arc::clone(&shared));
         Ok(shared)
     }
@@ -452,14 +466,15 @@ impl LogManager {
             logs.remove(partition)
         };
         let Some(shared) = removed else { return Ok(()) };
-        let delay_ms = shared.lock()?.config().file_delete_delay_ms;
         let number = self.deletions.fetch_add(1, Ordering::Relaxed);
         let name = doomed_name(partition, now_ms, number);
         let folder = &shared.dir.folder;
-        folder
-            .rename(&partition.to_string(), &name)
-            .and_then(|()| folder.sync())
-            .inspect_err(|e| shared.note(e))?;
+        let log = shared.lock()?;
+        let delay_ms = log.config().file_delete_delay_ms;
+        folder.rename(&partition.to_string(), &name).inspect_err(|error| shared.note(error))?;
+        shared.is_deleted.store(true, Ordering::Release);
+        drop(log);
+        folder.sync().inspect_err(|error| shared.dir.fail(error))?;
         shared.dir.set_cleaned_to(partition, None)?;
         self.not_to_clean().remove(partition);
         let due_ms = now_ms.saturating_add(delay_ms);

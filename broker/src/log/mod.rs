@@ -31,7 +31,7 @@ pub use batch::AppendOrigin;
 pub use config::{CleanupPolicy, Compression, TopicConfig};
 pub use disk::{Disk, DiskFile, Folder, RealDisk};
 pub use error::{AppendError, LogError, ReadError};
-pub use flush::{FlushJob, GroupCommit};
+pub use flush::{FlushJob, Flushed, GroupCommit};
 pub use manager::{Intervals, LogDir, LogManager, SharedLog};
 pub use partition_log::{AppendInfo, LoadOptions, PartitionLog, TopicPartition};
 pub use reading::TimestampAndOffset;

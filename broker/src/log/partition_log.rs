@@ -13,7 +13,7 @@ use super::config::TopicConfig;
 use super::disk::Folder;
 use super::epochs::{EpochEnd, Epochs};
 use super::error::{AppendError, LogError};
-use super::flush::FlushJob;
+use super::flush::{FlushJob, Flushed};
 use super::producers::{Marker, Producers, Verdict};
 use super::retention::Retired;
 use super::segment::{NewBatch, SUFFIXES, Segment};
@@ -64,7 +64,7 @@ pub struct AppendInfo {
     pub log_start_offset: i64,
     /// The records were in the log before; nothing was written.
     pub is_duplicate: bool,
-    /// A [flush](PartitionLog::flush_job) is due, because a segment was finished or the topic's limit reached.
+    /// A [flush](PartitionLog::flush_job) is due: the topic's number of records is reached.
     pub is_flush_due: bool,
 }
 
@@ -84,6 +84,8 @@ pub struct PartitionLog {
     pub(super) high_watermark: i64,
     pub(super) recovery_point: i64,
     pub(super) last_flush_ms: i64,
+    /// How often records were taken back; what was proven before says nothing about what is there now.
+    pub(super) truncations: u64,
     pub(super) epochs: Epochs,
     pub(super) producers: Producers,
     pub(super) retired: Vec<Retired>,
@@ -122,6 +124,7 @@ impl PartitionLog {
             high_watermark: 0,
             recovery_point: 0,
             last_flush_ms: now_ms,
+            truncations: 0,
             epochs,
             producers,
             retired: Vec::new(),
@@ -312,7 +315,7 @@ impl PartitionLog {
         }
         let max_timestamp =
             batches.iter().map(|(batch, _)| batch.header.max_timestamp).max().unwrap_or_default();
-        let rolled = self.roll_for(size, max_timestamp, first.base_offset, last.last_offset(), now_ms)?;
+        self.roll_for(size, max_timestamp, first.base_offset, last.last_offset(), now_ms)?;
         // Whatever can fail comes before the write, and the write is all or nothing.
         for (batch, _) in batches {
             self.epochs.assign(batch.header.leader_epoch, batch.header.base_offset)?;
@@ -333,11 +336,11 @@ impl PartitionLog {
             log_append_time: self.log_append_time(max_timestamp),
             log_start_offset: self.log_start_offset,
             is_duplicate: false,
-            is_flush_due: rolled || unflushed >= self.config.flush_messages,
+            is_flush_due: unflushed >= self.config.flush_messages,
         })
     }
 
-    /// Begins a new segment if the next batches are not to be in this one; says whether it did.
+    /// Begins a new segment if the next batches are not to be in this one.
     fn roll_for(
         &mut self,
         size: u64,
@@ -345,7 +348,7 @@ impl PartitionLog {
         base_offset: i64,
         last_offset: i64,
         now_ms: i64,
-    ) -> Result<bool, LogError> {
+    ) -> Result<(), LogError> {
         let config = Arc::clone(&self.config);
         let active = self.active();
         // Places in a segment are 32-bit numbers.
@@ -356,10 +359,7 @@ impl PartitionLog {
                     > config.segment_ms.saturating_sub(config.segment_jitter_ms))
             || active.index_is_full(config.segment_index_bytes)
             || !active.reaches(last_offset);
-        if is_due {
-            self.roll_at(base_offset.max(self.end_offset), now_ms)?;
-        }
-        Ok(is_due)
+        if is_due { self.roll_at(base_offset.max(self.end_offset), now_ms) } else { Ok(()) }
     }
 
     /// Begins a new segment at the log's end, unless the last one is empty.
@@ -403,26 +403,30 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// What has to be synced for everything appended so far to be durable. Run it where nobody waits for this log, and
-    /// not while records are taken back.
+    /// What has to be synced for everything appended so far to be durable. Run it where nobody waits for this log.
     pub fn flush_job(&self) -> FlushJob {
         // Everything in segments that end at or before the recovery point was synced.
         let first =
             self.segments.range(..=self.recovery_point).next_back().map_or(i64::MIN, |(base, _)| *base);
         let files = self.segments.range(first..).map(|(base, segment)| (*base, Arc::clone(segment.file())));
-        FlushJob::new(self.folder.clone(), files.collect(), self.end_offset)
+        let proves = Flushed { up_to: self.end_offset, truncations: self.truncations };
+        FlushJob::new(self.folder.clone(), files.collect(), proves)
     }
 
-    /// Everything before this offset was synced.
-    pub fn flushed(&mut self, up_to: i64, now_ms: i64) {
-        self.recovery_point = self.recovery_point.max(up_to.min(self.end_offset));
-        self.last_flush_ms = now_ms;
+    /// Takes note of what a [job](PartitionLog::flush_job) has proven.
+    pub fn flushed(&mut self, flushed: Flushed, now_ms: i64) {
+        if flushed.truncations == self.truncations {
+            self.recovery_point = self.recovery_point.max(flushed.up_to);
+            self.last_flush_ms = now_ms;
+        }
     }
 
-    /// Whether records have been waiting to be synced for longer than the topic allows.
+    /// Whether a finished segment waits to be synced, or records have waited for longer than the topic allows.
     pub fn is_flush_overdue(&self, now_ms: i64) -> bool {
-        self.recovery_point < self.end_offset
-            && now_ms.saturating_sub(self.last_flush_ms) >= self.config.flush_ms
+        let finished = self.segments.last_key_value().map_or(0, |(base, _)| *base);
+        self.recovery_point < finished
+            || (self.recovery_point < self.end_offset
+                && now_ms.saturating_sub(self.last_flush_ms) >= self.config.flush_ms)
     }
 
     /// Ends the log's work for now: everything that a restart needs is written and synced.
@@ -437,7 +441,8 @@ impl PartitionLog {
             }
         }
         self.folder.sync()?;
-        self.flushed(self.end_offset, now_ms);
+        self.recovery_point = self.end_offset;
+        self.last_flush_ms = now_ms;
         Ok(())
     }
 

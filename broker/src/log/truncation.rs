@@ -20,6 +20,7 @@ impl PartitionLog {
             return Ok(true);
         }
         // Whatever happens in between, nothing behind this point is taken for synced.
+        self.truncations += 1;
         self.recovery_point = self.recovery_point.min(offset);
         let later: Vec<i64> = self.segments.range(offset + 1..).map(|(base, _)| *base).collect();
         self.remove_last_segments(&later)?;
@@ -45,6 +46,7 @@ impl PartitionLog {
 
     /// Gives everything up; the log goes on, empty, at this offset.
     pub fn truncate_fully_and_start_at(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
+        self.truncations += 1;
         self.recovery_point = self.recovery_point.min(offset);
         let all: Vec<i64> = self.segments.keys().copied().collect();
         self.remove_last_segments(&all)?;

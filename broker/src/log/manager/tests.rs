@@ -92,6 +92,8 @@ fn a_deleted_partition_is_gone_at_once_and_its_files_later() {
     manager.delete(&name, NOW).expect("deleted");
     manager.delete(&name, NOW).expect("gone already");
     assert!(manager.get(&name).is_none());
+    assert!(matches!(log.lock(), Err(LogError::Deleted)), "whoever still has it is told");
+    assert!(matches!(log.flush(NOW), Err(LogError::Deleted)));
     let dirs = || -> Vec<String> {
         let entries = fs::read_dir(broker.dirs[0].path()).expect("listed").flatten();
         entries.filter(|e| e.path().is_dir()).map(|e| e.file_name().into_string().expect("text")).collect()

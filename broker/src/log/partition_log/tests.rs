@@ -474,11 +474,22 @@ fn flushing_moves_the_recovery_point() {
     assert!(bench.append(records(&["c"])).expect("appended").is_flush_due);
     assert!(!bench.log.is_flush_overdue(NOW + 99));
     assert!(bench.log.is_flush_overdue(NOW + 100));
-    let up_to = bench.log.flush_job().run().expect("synced");
+    let flushed = bench.log.flush_job().run().expect("synced");
     bench.append(records(&["d"])).expect("appended meanwhile");
-    bench.log.flushed(up_to, NOW + 100);
+    bench.log.flushed(flushed, NOW + 100);
     assert_eq!((bench.log.recovery_point(), bench.log.end_offset()), (3, 4));
     assert!(!bench.log.is_flush_overdue(NOW + 199));
+    let flushed = bench.log.flush_job().run().expect("synced");
+    bench.log.truncate_to(3, NOW).expect("truncated meanwhile");
+    bench.append(records(&["e"])).expect("appended in its place");
+    bench.log.flushed(flushed, NOW + 200);
+    assert_eq!(
+        (bench.log.recovery_point(), bench.log.end_offset()),
+        (3, 4),
+        "what was synced is not what is there"
+    );
+    bench.log.roll(NOW).expect("rolled");
+    assert!(bench.log.is_flush_overdue(NOW), "a finished segment is synced soon");
 }
 
 /// What a log should hold: each record's offset and value, and which offsets end a batch.
@@ -569,8 +580,8 @@ proptest! {
                 }
                 Step::Roll => bench.log.roll(NOW).expect("rolled"),
                 Step::Flush => {
-                    let up_to = bench.log.flush_job().run().expect("synced");
-                    bench.log.flushed(up_to, NOW);
+                    let flushed = bench.log.flush_job().run().expect("synced");
+                    bench.log.flushed(flushed, NOW);
                 }
                 Step::CleanRestart => {
                     bench.log.close(NOW).expect("closed");
