@@ -97,8 +97,12 @@ impl SegmentFile {
         if let Some(known_to) = checked().known_to(start) {
             return Ok(if known_to >= trusted_from { end } else { end.min(known_to) });
         }
-        let mut scan = BatchScan::new(self, start, self.size()?);
-        while scan.position() < end {
+        // The first batch is checked whole, even if the range ends inside it; of the others, those that are whole in it.
+        let Some((_, first)) = HeaderScan::new(self, start, self.size()?).advance()? else {
+            return Ok(start);
+        };
+        let mut scan = BatchScan::new(self, start, end.max(start + first.size() as u64));
+        loop {
             match scan.advance() {
                 Ok(Some(_)) => {}
                 Ok(None) => break,

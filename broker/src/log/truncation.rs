@@ -30,10 +30,14 @@ impl PartitionLog {
         let active = self.active();
         active.truncate(offset)?;
         // The end may be before the offset, if that lay inside a batch.
-        let end_offset =
-            active.last_offset()?.map_or(active.base_offset(), |last| last + 1).max(self.log_start_offset);
-        self.end_offset = offset.min(end_offset.max(self.active().base_offset()));
-        self.log_start_offset = self.log_start_offset.min(self.end_offset);
+        let end_offset = active.last_offset()?.map_or(active.base_offset(), |last| last + 1);
+        if end_offset < self.log_start_offset {
+            // The batch that the log began inside of is gone, and so is everything.
+            return self
+                .truncate_fully_and_start_at(self.log_start_offset.min(offset), now_ms)
+                .map(|()| true);
+        }
+        self.end_offset = offset.min(end_offset);
         self.high_watermark = self.high_watermark.min(self.end_offset);
         self.recovery_point = self.recovery_point.min(self.end_offset);
         self.epochs.truncate_end(self.end_offset)?;
