@@ -1,6 +1,9 @@
 //! Rookery's client library.
 //!
-//! What is here today is the ground both ends stand on: [`wire`], the public formats that a server decodes and a
-//! client encodes. Sessions, recipes, producers and consumers are built on it.
+//! [`zk`] holds sessions with a coordinator. They stand on [`wire`], the public formats that a server decodes and a client
+//! encodes.
 
 pub mod wire;
+
+#[cfg(feature = "zk")]
+pub mod zk;
