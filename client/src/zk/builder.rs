@@ -13,7 +13,8 @@ use super::error::Error;
 use super::hosts::Hosts;
 use super::ops::{BYTES_PER_UNIT, Coordinator, Shared, units};
 use super::session::Settings;
-use super::state::{Current, SessionState, States};
+use super::state::SessionState;
+use super::states::{Current, States};
 use super::tls::Tls;
 use super::transport::Transport;
 

@@ -17,7 +17,8 @@ use super::error::Error;
 use super::queue::Queue;
 use super::registry::WatchId;
 use super::session::{Effect, Reply, Session, Settings, Submission, Then};
-use super::state::{Current, SessionState};
+use super::state::SessionState;
+use super::states::Current;
 use super::transport::{Streams, Transport};
 use crate::wire::zk::{OpCode, Request};
 

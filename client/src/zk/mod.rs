@@ -35,6 +35,7 @@ mod registry;
 mod sasl;
 mod session;
 mod state;
+mod states;
 mod tls;
 mod transport;
 mod watch;
@@ -46,7 +47,8 @@ pub use multi::{Multi, MultiOutcome, MultiRead, MultiReadOutcome};
 pub use ops::Coordinator;
 pub use pending::Pending;
 pub use reconfig::Reconfig;
-pub use state::{Event, Notice, SessionState, States};
+pub use state::{Event, Notice, SessionState};
+pub use states::States;
 pub use tls::Tls;
 pub use watch::Watch;
 

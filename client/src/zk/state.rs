@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use crate::wire::zk::event::EventType;
 use crate::wire::zk::{SessionId, Zxid};
 
@@ -77,47 +75,4 @@ pub enum Notice {
     Expired,
     /// The session was closed. This is the last notice.
     Closed,
-}
-
-/// The current state, and how often the connection was lost.
-#[derive(Debug, Clone)]
-pub(crate) struct Current {
-    pub(crate) state: SessionState,
-    pub(crate) losses: u64,
-}
-
-/// The states of a session, one after the other. See [`Coordinator::states`](super::Coordinator::states).
-#[derive(Debug)]
-pub struct States {
-    current: watch::Receiver<Current>,
-    losses_told: u64,
-}
-
-impl States {
-    pub(crate) fn new(current: watch::Receiver<Current>) -> States {
-        let losses_told = current.borrow().losses;
-        States { current, losses_told }
-    }
-
-    /// The next state, or `None` after the last.
-    ///
-    /// A slow reader may find several losses of the connection told as one, but never a loss left out: between two
-    /// `Connected` there is always a `Suspended`.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Option<SessionState> {
-        if self.losses_told == self.current.borrow().losses || !self.current.borrow().state.is_connected() {
-            self.current.changed().await.ok()?;
-        }
-        let current = self.current.borrow().clone();
-        if current.losses > self.losses_told && current.state.is_connected() {
-            self.losses_told = current.losses;
-            self.current.mark_changed();
-            return Some(SessionState::Suspended);
-        }
-        self.losses_told = current.losses;
-        self.current.mark_unchanged();
-        Some(current.state)
-    }
 }
