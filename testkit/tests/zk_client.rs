@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use client::zk::{
     Acl, Coordinator, CreateMode, Error, EventType, Identity, MultiOutcome, MultiReadOutcome, Notice,
-    SessionState, Stat, Watch, WatcherType, perms,
+    SessionState, Stat, Tls, Watch, WatcherType, perms,
 };
-use testkit::process::{Flow, Kind, Link, Need, Options, Server, skip_or_fail};
+use testkit::certificates::Authority;
+use testkit::process::{Flow, Kind, Link, Need, Options, Server, free_port, skip_or_fail};
 
 /// A running server, or `None` when the control was asked for and cannot be had.
 fn start(options: Options) -> Option<Server> {
@@ -428,7 +429,7 @@ async fn a_session_outlives_its_server() {
 #[tokio::test]
 async fn one_of_several_hosts_is_enough() {
     let Some(server) = start(Options::for_tests()) else { return };
-    let dead = testkit::process::free_port();
+    let dead = free_port();
     for seed in 0..4 {
         let hosts = format!("127.0.0.1:{dead},{},localhost:{dead}", server.connect_string());
         let zk = Coordinator::builder(hosts).seed(seed).connect().await.unwrap();
@@ -452,4 +453,45 @@ async fn sasl_proves_both_sides() {
     let refused =
         Coordinator::builder(server.connect_string()).sasl_digest_md5("bob", "wrong").connect().await;
     assert_eq!(refused.err(), Some(Error::AuthFailed));
+}
+
+#[tokio::test]
+async fn tls_trusts_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, foreign) = (Authority::new("authority").unwrap(), Authority::new("foreign").unwrap());
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name)
+    };
+    let trusted = file("authority.pem", &authority.pem);
+    let untrusted = file("foreign.pem", &foreign.pem);
+    let identity = file("client.pem", &authority.issue("client").unwrap());
+    let port = free_port();
+    let mut options = Options::for_tests()
+        .key("secureClientPort", port)
+        .key("secureClientPortAddress", "127.0.0.1")
+        .key("ssl.keyStore.location", file("server.pem", &authority.issue("server").unwrap()).display())
+        .key("ssl.keyStore.type", "PEM")
+        .key("ssl.trustStore.location", trusted.display())
+        .key("ssl.trustStore.type", "PEM")
+        .key("ssl.clientAuth", "need")
+        .key("serverCnxnFactory", "org.apache.zookeeper.server.NettyServerCnxnFactory")
+        .key("authProvider.1", "org.apache.zookeeper.server.auth.X509AuthenticationProvider");
+    options.jvm_flags.push("-Dzookeeper.fips-mode=false".to_owned());
+    let Some(_server) = start(options) else { return };
+    let builder = |tls| {
+        Coordinator::builder(format!("localhost:{port}")).tls(tls).connect_timeout(Duration::from_secs(2))
+    };
+    let zk = builder(Tls::new(&trusted).identity(&identity, &identity)).connect().await.unwrap();
+    zk.create("/big", &vec![7; 500_000], CreateMode::Persistent).await.unwrap();
+    assert_eq!(zk.get("/big").await.unwrap().0.len(), 500_000);
+    let who = zk.who_am_i().await.unwrap();
+    assert!(who.iter().any(|identity| identity.scheme == "x509"), "{who:?}");
+
+    let other = builder(Tls::new(&untrusted).identity(&identity, &identity)).connect().await;
+    assert_eq!(other.err(), Some(Error::ConnectionLoss), "a server of somebody else");
+    let nobody = builder(Tls::new(&trusted)).connect().await;
+    assert_eq!(nobody.err(), Some(Error::ConnectionLoss), "a client without a certificate");
+    let missing = builder(Tls::new(folder.path().join("none.pem"))).connect().await;
+    assert!(matches!(missing, Err(Error::BadOption(_))));
 }
