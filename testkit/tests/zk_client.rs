@@ -1,29 +1,16 @@
 //! Our client against our coordinator, or against Apache ZooKeeper with `CLIENT_AGAINST=zookeeper`.
 
+mod support;
+
 use std::time::Duration;
 
 use client::zk::{
     Acl, Coordinator, CreateMode, Error, EventType, Identity, MultiOutcome, MultiReadOutcome, Notice,
     SessionState, Stat, Tls, Watch, WatcherType, perms,
 };
+use support::{connect, start};
 use testkit::certificates::Authority;
-use testkit::process::{Flow, Kind, Link, Need, Options, Server, free_port, skip_or_fail};
-
-/// A running server, or `None` when the control was asked for and cannot be had.
-fn start(options: Options) -> Option<Server> {
-    let kind = match std::env::var("CLIENT_AGAINST") {
-        Ok(name) => name.parse().expect("CLIENT_AGAINST"),
-        Err(_) => Kind::Coordinator,
-    };
-    if kind == Kind::Zookeeper && !skip_or_fail("zk_client", &[Need::Java, Need::Maven]) {
-        return None;
-    }
-    Some(Server::start_new(kind, options).expect("start the server"))
-}
-
-async fn connect(server: &Server) -> Coordinator {
-    Coordinator::connect(server.connect_string()).await.expect("a session")
-}
+use testkit::process::{Flow, Link, Options, free_port};
 
 async fn next(watch: &mut Watch) -> Notice {
     let next = tokio::time::timeout(Duration::from_secs(20), watch.next()).await;

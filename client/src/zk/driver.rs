@@ -17,7 +17,7 @@ use super::error::Error;
 use super::queue::Queue;
 use super::registry::WatchId;
 use super::session::{Effect, Reply, Session, Settings, Submission, Then};
-use super::state::SessionState;
+use super::state::{Notice, SessionState};
 use super::states::Current;
 use super::transport::{Streams, Transport};
 use crate::wire::zk::{OpCode, Request};
@@ -41,7 +41,7 @@ pub(crate) struct Answer {
 
 /// What handles want of the driver.
 pub(crate) enum Command {
-    Submit { submission: Submission<Answer>, watcher: Option<(WatchId, Arc<Queue>)> },
+    Submit { submission: Submission<Answer>, watcher: Option<(WatchId, Arc<Queue<Notice>>)> },
     AddIdentity { scheme: String, token: Vec<u8>, answer: Answer },
     Unwatch(WatchId),
 }
@@ -66,7 +66,7 @@ pub(crate) struct Driver {
     started: Instant,
     commands: mpsc::UnboundedReceiver<Command>,
     state: watch::Sender<Current>,
-    watchers: BTreeMap<WatchId, Arc<Queue>>,
+    watchers: BTreeMap<WatchId, Arc<Queue<Notice>>>,
     connecting: Option<Connecting>,
     connection: Option<Connection>,
     probes: JoinSet<(usize, bool)>,

@@ -30,6 +30,7 @@ mod ops;
 mod pending;
 mod queue;
 mod random;
+pub mod recipes;
 mod reconfig;
 mod registry;
 mod sasl;

@@ -16,7 +16,7 @@ use super::queue::Queue;
 use super::reconfig::{Members, Reconfig};
 use super::registry::{WatchId, WatchKind};
 use super::session::{Reply, Submission, Then};
-use super::state::SessionState;
+use super::state::{Notice, SessionState};
 use super::states::{Current, States};
 use super::watch::{Watch, inside};
 use crate::wire::codec::{DecodeError, Reader};
@@ -263,7 +263,7 @@ impl Coordinator {
     }
 
     /// Removes all watches of this type that this session has on the path; their streams end with
-    /// [`Notice::Removed`](super::Notice::Removed).
+    /// [`Notice::Removed`].
     pub fn remove_watches(&self, path: &str, kind: WatcherType) -> Pending<()> {
         match self.full(path) {
             Ok(path) => {
@@ -353,7 +353,7 @@ impl Coordinator {
         &self,
         request: &Request<'_>,
         then: Then,
-        watcher: Option<(WatchId, Arc<Queue>)>,
+        watcher: Option<(WatchId, Arc<Queue<Notice>>)>,
         finish: impl FnOnce(Result<Reply, Error>) -> Result<T, Error> + Send + 'static,
     ) -> Pending<T> {
         let mut frame = Vec::new();

@@ -1,4 +1,4 @@
-//! A bounded queue between the driver and one watcher, which says so when it had to drop something.
+//! A bounded queue between a task and one reader, which says so when it had to drop something.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,56 +7,79 @@ use tokio::sync::Notify;
 
 use super::state::Notice;
 
-/// Notices in the order in which they came.
+/// What a queue can hold: one of its values stands for those that were dropped.
+pub(crate) trait Countable {
+    /// So many were dropped.
+    fn lagged(count: u64) -> Self;
+    /// The count, if this stands for some that were dropped.
+    fn lag(&mut self) -> Option<&mut u64>;
+}
+
+impl Countable for Notice {
+    fn lagged(count: u64) -> Notice {
+        Notice::Lagged(count)
+    }
+
+    fn lag(&mut self) -> Option<&mut u64> {
+        match self {
+            Notice::Lagged(count) => Some(count),
+            _ => None,
+        }
+    }
+}
+
+/// Values in the order in which they came.
 ///
-/// Invariant: at most `capacity` of them, and then perhaps one `Lagged` that stands for all that came after.
+/// Invariant: at most `capacity` of them, and then perhaps one that stands for all that came after.
 #[derive(Debug)]
-pub(crate) struct Queue {
+pub(crate) struct Queue<T> {
     capacity: usize,
-    inside: Mutex<Inside>,
+    inside: Mutex<Inside<T>>,
     arrived: Notify,
 }
 
-#[derive(Debug, Default)]
-struct Inside {
-    notices: VecDeque<Notice>,
+#[derive(Debug)]
+struct Inside<T> {
+    values: VecDeque<T>,
     /// What comes when everything is read.
-    end: Option<Notice>,
+    end: Option<T>,
     is_over: bool,
 }
 
-impl Queue {
-    pub(crate) fn new(capacity: usize) -> Queue {
-        Queue { capacity, inside: Mutex::default(), arrived: Notify::new() }
+impl<T: Countable> Queue<T> {
+    pub(crate) fn new(capacity: usize) -> Queue<T> {
+        let inside = Inside { values: VecDeque::new(), end: None, is_over: false };
+        Queue { capacity, inside: Mutex::new(inside), arrived: Notify::new() }
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    fn inside(&self) -> MutexGuard<'_, Inside<T>> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn push(&self, notice: Notice) {
+    pub(crate) fn push(&self, value: T) {
         let mut inside = self.inside();
-        let is_full = inside.notices.len() >= self.capacity;
-        match inside.notices.back_mut() {
-            Some(Notice::Lagged(count)) if is_full => *count += 1,
-            _ if is_full => inside.notices.push_back(Notice::Lagged(1)),
-            _ => inside.notices.push_back(notice),
+        if inside.values.len() < self.capacity {
+            inside.values.push_back(value);
+        } else if let Some(count) = inside.values.back_mut().and_then(T::lag) {
+            *count += 1;
+        } else {
+            inside.values.push_back(T::lagged(1));
         }
         drop(inside);
         self.arrived.notify_one();
     }
 
-    /// The last notice, which is never dropped.
-    pub(crate) fn finish(&self, notice: Notice) {
+    /// The last value, which is never dropped.
+    pub(crate) fn finish(&self, value: T) {
         let mut inside = self.inside();
-        inside.end = Some(notice);
+        inside.end = Some(value);
         inside.is_over = true;
         drop(inside);
         self.arrived.notify_one();
     }
 
-    /// The next notice, or `None` after the last.
-    pub(crate) async fn next(&self) -> Option<Notice> {
+    /// The next value, or `None` after the last.
+    pub(crate) async fn next(&self) -> Option<T> {
         loop {
             if let Some(next) = self.take() {
                 return next;
@@ -66,10 +89,10 @@ impl Queue {
     }
 
     /// The outer `None`: there is nothing yet.
-    fn take(&self) -> Option<Option<Notice>> {
+    fn take(&self) -> Option<Option<T>> {
         let mut inside = self.inside();
-        match inside.notices.pop_front() {
-            Some(notice) => Some(Some(notice)),
+        match inside.values.pop_front() {
+            Some(value) => Some(Some(value)),
             None if inside.is_over => Some(inside.end.take()),
             None => None,
         }
@@ -80,7 +103,7 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn drain(queue: &Queue) -> Vec<Option<Notice>> {
+    fn drain(queue: &Queue<Notice>) -> Vec<Option<Notice>> {
         std::iter::from_fn(|| queue.take()).take(10).collect()
     }
 

@@ -19,7 +19,7 @@ use super::state::{Event, Notice};
 #[must_use = "the watch is removed when this is dropped"]
 pub struct Watch {
     pub(crate) id: WatchId,
-    pub(crate) queue: Arc<Queue>,
+    pub(crate) queue: Arc<Queue<Notice>>,
     /// Weak, so that a watch alone keeps no session open.
     pub(crate) commands: mpsc::WeakUnboundedSender<Command>,
     pub(crate) chroot: Arc<str>,
