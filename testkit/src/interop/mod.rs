@@ -4,6 +4,7 @@
 //! `testkit/interop`; how they report is in [`foreign`].
 
 mod audit;
+mod contention;
 mod curator;
 mod foreign;
 mod go;
@@ -52,6 +53,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "secure", needs: JVM, run: secure::run },
     Suite { name: "audit", needs: JVM, run: audit::run },
     Suite { name: "curator", needs: JVM, run: curator::run },
+    Suite { name: "contention", needs: &[Need::Java, Need::Maven, Need::Python], run: contention::run },
     Suite { name: "go", needs: &[Need::Go], run: go::run },
     Suite { name: "zkcli", needs: JVM, run: zkcli::run },
     Suite { name: "kafka", needs: JVM, run: kafka::run },
