@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use client::zk::recipes::{Cache, CacheEvent, CacheScope, DownPolicy, Led, ServiceInstance, Strategy};
+use client::zk::recipes::{
+    Cache, CacheEvent, CacheScope, DownPolicy, Led, MultiLock, ServiceInstance, Strategy,
+};
 use client::zk::{Coordinator, CreateMode, Error, Zxid};
 use support::{connect, connect_through, soon, start, until};
 use testkit::process::{Flow, Link, Options};
@@ -509,4 +511,93 @@ async fn services_are_found_and_chosen() {
     until("the disabled instance is not chosen", async || provider.all() == [two.clone()]).await;
     registration.unregister().await.unwrap();
     assert_eq!(there.instances("billing").await.unwrap(), [two]);
+}
+
+#[tokio::test]
+async fn several_locks_are_held_together() {
+    let Some(server) = start(Options::for_tests()) else { return };
+    let (zk, other) = (connect(&server).await, connect(&server).await);
+    let both = MultiLock::new([zk.lock("/l/2"), zk.lock("/l/1"), zk.lock("/l/2")]);
+    let guard = both.acquire().await.unwrap();
+    assert_eq!(guard.guards().len(), 2);
+    assert!(MultiLock::new([other.lock("/l/0"), other.lock("/l/1")]).try_acquire().await.unwrap().is_none());
+    assert!(
+        other.lock("/l/0").try_acquire().await.unwrap().is_some(),
+        "what was taken meanwhile is free again"
+    );
+    assert!(tokio::time::timeout(BRIEF, guard.lost()).await.is_err());
+    other.delete(&guard.guards()[1].path(), None).await.unwrap();
+    soon(guard.lost()).await;
+    guard.release().await.unwrap();
+    assert!(other.lock("/l/1").try_acquire().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn each_element_is_taken_once() {
+    let Some(server) = start(Options::for_tests()) else { return };
+    let zk = connect(&server).await;
+    let mut takers = Vec::new();
+    for _ in 0..3 {
+        let zk = connect(&server).await;
+        takers.push(tokio::spawn(async move {
+            let mut taken = Vec::new();
+            loop {
+                let element = zk.queue("/queues/one").take().await.unwrap();
+                if &element[..] == b"end" {
+                    return taken;
+                }
+                taken.push(String::from_utf8_lossy(&element).parse::<u32>().unwrap());
+            }
+        }));
+    }
+    for number in 0..60 {
+        zk.queue("/queues/one").put(number.to_string().as_bytes()).await.unwrap();
+    }
+    for _ in 0..3 {
+        zk.queue("/queues/one").put(b"end").await.unwrap();
+    }
+    let mut all = Vec::new();
+    for taker in takers {
+        let taken = soon(taker).await.unwrap();
+        assert!(taken.is_sorted());
+        all.extend(taken);
+    }
+    all.sort_unstable();
+    assert_eq!(all, (0..60).collect::<Vec<_>>());
+    assert_eq!(zk.queue("/queues/one").try_take().await, Ok(None));
+
+    let priorities = zk.priority_queue("/queues/two");
+    for (element, priority) in [("c", 200), ("a", 1), ("b", 1)] {
+        priorities.put(element.as_bytes(), priority).await.unwrap();
+    }
+    assert!(matches!(priorities.put(b"", 1000).await, Err(Error::BadOption(_))));
+    for expected in ["a", "b", "c"] {
+        assert_eq!(&priorities.take().await.unwrap()[..], expected.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn an_element_stays_until_it_is_dealt_with() {
+    let Some(server) = start(Options::for_tests()) else { return };
+    let link = Link::to(server.address(), 5).unwrap();
+    let (zk, other) = (connect_through(&link).await, connect(&server).await);
+    let (queue, others) = (zk.locking_queue("/jobs"), other.locking_queue("/jobs"));
+    queue.put(b"late", 200).await.unwrap();
+    queue.put(b"early", 100).await.unwrap();
+    let early = queue.take().await.unwrap();
+    assert_eq!(&early.data()[..], b"early");
+    let late = soon(others.take()).await.unwrap();
+    assert_eq!(&late.data()[..], b"late");
+    assert!(tokio::time::timeout(BRIEF, others.take()).await.is_err(), "everything is held");
+    late.consume().await.unwrap();
+    // Whoever holds the other one is cut off, and it goes to somebody else.
+    cut(&link, true);
+    let again = soon(others.take()).await.unwrap();
+    assert_eq!(&again.data()[..], b"early");
+    cut(&link, false);
+    assert!(matches!(soon(early.consume()).await, Err(Error::SessionExpired)));
+    drop(again);
+    soon(others.take()).await.unwrap().consume().await.unwrap();
+    assert_eq!(other.children("/jobs/entries").await.unwrap().0, [""; 0]);
+    assert_eq!(other.children("/jobs/locks").await.unwrap().0, [""; 0]);
 }

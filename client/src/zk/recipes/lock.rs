@@ -61,6 +61,10 @@ impl Lock {
         Lock { data: data.into(), ..self }
     }
 
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Waits for the lock.
     ///
     /// # Cancel safety

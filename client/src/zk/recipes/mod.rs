@@ -13,7 +13,9 @@ mod leader_selector;
 mod line;
 mod lock;
 mod members;
+mod multi_lock;
 mod persistent_node;
+mod queue;
 mod rw_lock;
 mod semaphore;
 
@@ -27,6 +29,8 @@ pub use leader_latch::{LeaderLatch, Leadership};
 pub use leader_selector::{LeaderSelector, Led};
 pub use lock::{Lock, LockGuard};
 pub use members::GroupMember;
+pub use multi_lock::{MultiLock, MultiLockGuard};
 pub use persistent_node::PersistentNode;
+pub use queue::{Held, LockingQueue, PriorityQueue, Queue};
 pub use rw_lock::RwLock;
 pub use semaphore::Semaphore;
