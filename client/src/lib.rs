@@ -7,3 +7,6 @@ pub mod wire;
 
 #[cfg(feature = "zk")]
 pub mod zk;
+
+#[cfg(feature = "cli")]
+pub mod cli;

@@ -24,7 +24,7 @@ mod builder;
 mod create;
 mod driver;
 mod error;
-mod hosts;
+pub(crate) mod hosts;
 mod multi;
 mod ops;
 mod pending;
