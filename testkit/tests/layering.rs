@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const CORES: &[&str] = &[
     "client/src/wire",
     "client/src/zk/session.rs",
+    "client/src/zk/session",
     "client/src/zk/registry.rs",
     "client/src/zk/state.rs",
     "client/src/zk/sasl.rs",

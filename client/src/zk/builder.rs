@@ -169,7 +169,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Opens the session and waits until a server has confirmed it. Fails with [`Error::ConnectionLoss`] if none does in
+    /// Opens the session and waits until a server has confirmed it. Fails with [`Error::Unreachable`] if none does in
     /// time.
     ///
     /// Must be called inside a tokio runtime with I/O and time, where the session's task then lives.
@@ -191,7 +191,7 @@ impl Builder {
         };
         let transport = Transport { hosts, local: self.local, tls: tls.map(Arc::new) };
         let (commands, receiver) = mpsc::unbounded_channel();
-        let (state_in, state) = watch::channel(Current { state: SessionState::Connecting, losses: 0 });
+        let (state_in, state) = watch::channel(Current::new());
         let mut states = States::new(state.clone());
         let driver = Driver::new(settings, transport, self.reply_bytes_max, receiver, state_in);
         tokio::spawn(driver.run());
@@ -205,8 +205,10 @@ impl Builder {
         };
         let coordinator = Coordinator { shared: Arc::new(shared), chroot: chroot.into() };
         let patience = self.connect_timeout.unwrap_or(self.session_timeout);
-        let first = tokio::time::timeout(patience, states.next()).await;
-        match first.map_err(|_| Error::ConnectionLoss)?.ok_or(Error::Closed)? {
+        let Ok(first) = tokio::time::timeout(patience, states.next()).await else {
+            return Err(Error::Unreachable(coordinator.shared.state.borrow().trouble.clone()));
+        };
+        match first.ok_or(Error::Closed)? {
             SessionState::AuthFailed => Err(Error::AuthFailed),
             SessionState::Expired => Err(Error::SessionExpired),
             _ => Ok(coordinator),

@@ -67,6 +67,8 @@ pub(crate) struct Driver {
     commands: mpsc::UnboundedReceiver<Command>,
     state: watch::Sender<Current>,
     watchers: BTreeMap<WatchId, Arc<Queue<Notice>>>,
+    /// Which host is being tried, or was last.
+    host: usize,
     connecting: Option<Connecting>,
     connection: Option<Connection>,
     probes: JoinSet<(usize, bool)>,
@@ -100,6 +102,7 @@ impl Driver {
             commands,
             state,
             watchers: BTreeMap::new(),
+            host: 0,
             connecting: None,
             connection: None,
             probes: JoinSet::new(),
@@ -198,10 +201,11 @@ impl Driver {
                         self.connection = Some(Connection::new(streams));
                         self.session.handle_connected(now);
                     }
-                    Err(_) => self.session.handle_lost(now),
+                    Err(error) => self.lost(now, &error.to_string()),
                 }
             }
-            Woken::Read(Ok(0) | Err(_)) | Woken::Written(Err(_)) => self.session.handle_lost(now),
+            Woken::Read(Ok(0)) => self.lost(now, "the server closed the connection"),
+            Woken::Read(Err(error)) | Woken::Written(Err(error)) => self.lost(now, &error.to_string()),
             Woken::Read(Ok(_)) => self.take_frames(now),
             Woken::Written(Ok(count)) => {
                 if let Some(connection) = &mut self.connection {
@@ -214,6 +218,18 @@ impl Driver {
             Woken::Time => {}
         }
         self.session.handle_timeout(self.now());
+    }
+
+    /// Remembers why, for whoever asks why there is no session.
+    fn lost(&mut self, now: Duration, reason: &str) {
+        let (name, port) = &self.transport.hosts[self.host];
+        let trouble = format!("{name}:{port}: {reason}");
+        self.state.send_if_modified(|current| {
+            current.trouble = trouble;
+            // It is no new state.
+            false
+        });
+        self.session.handle_lost(now);
     }
 
     fn obey(&mut self, now: Duration, command: Command) {
@@ -275,6 +291,7 @@ impl Driver {
             match effect {
                 Effect::Connect(host) => {
                     let transport = Arc::clone(&self.transport);
+                    self.host = host;
                     self.connecting = Some(Box::pin(async move { transport.connect(host).await }));
                 }
                 Effect::Disconnect => {

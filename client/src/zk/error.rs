@@ -16,6 +16,9 @@ pub enum Error {
     /// No server could be reached in time. Nothing has changed: the request was never sent, or it was a read.
     #[error("no server could be reached in time; nothing was changed")]
     ConnectionLoss,
+    /// No server has confirmed the new session in time; this is why the last attempt failed.
+    #[error("no server could be reached in time: {}", if .0.is_empty() { "no answer" } else { .0 })]
+    Unreachable(String),
     /// The connection was lost after the request was sent and before its answer came: it was executed once or not at all.
     #[error("the connection was lost before the answer came: the request was executed once or not at all")]
     UnknownOutcome,

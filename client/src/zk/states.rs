@@ -9,6 +9,14 @@ use super::state::SessionState;
 pub(crate) struct Current {
     pub(crate) state: SessionState,
     pub(crate) losses: u64,
+    /// Why the last connection, or attempt to make one, failed.
+    pub(crate) trouble: String,
+}
+
+impl Current {
+    pub(crate) fn new() -> Current {
+        Current { state: SessionState::Connecting, losses: 0, trouble: String::new() }
+    }
 }
 
 /// The states of a session, one after the other. See [`Coordinator::states`](super::Coordinator::states).
@@ -65,7 +73,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             read_only: false,
         };
-        let (sender, receiver) = watch::channel(Current { state: SessionState::Connecting, losses: 0 });
+        let (sender, receiver) = watch::channel(Current::new());
         let tell = |state: &SessionState| {
             sender.send_modify(|current| {
                 current.losses += u64::from(*state == SessionState::Suspended);

@@ -8,16 +8,20 @@ use std::time::Duration;
 use client::zk::Coordinator;
 use testkit::process::{Kind, Link, Need, Options, Server, skip_or_fail};
 
-/// A running server, ours or with `CLIENT_AGAINST=zookeeper` the control; `None` when that cannot be had.
-pub fn start(options: Options) -> Option<Server> {
+/// What to test against: ours, or with `CLIENT_AGAINST=zookeeper` the control; `None` when that cannot be had.
+pub fn kind() -> Option<Kind> {
     let kind = match std::env::var("CLIENT_AGAINST") {
         Ok(name) => name.parse().expect("CLIENT_AGAINST"),
         Err(_) => Kind::Coordinator,
     };
-    if kind == Kind::Zookeeper && !skip_or_fail("a test of the client", &[Need::Java, Need::Maven]) {
-        return None;
-    }
-    Some(Server::start_new(kind, options).expect("start the server"))
+    let is_there =
+        kind == Kind::Coordinator || skip_or_fail("a test of the client", &[Need::Java, Need::Maven]);
+    is_there.then_some(kind)
+}
+
+/// A running server.
+pub fn start(options: Options) -> Option<Server> {
+    Some(Server::start_new(kind()?, options).expect("start the server"))
 }
 
 pub async fn connect(server: &Server) -> Coordinator {

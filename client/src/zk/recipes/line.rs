@@ -20,6 +20,8 @@ pub(crate) struct Place {
     parent: String,
     name: String,
     czxid: Zxid,
+    /// Others want a znode of the same name: it may be theirs by now.
+    is_shared: bool,
     left: bool,
 }
 
@@ -54,9 +56,39 @@ impl Place {
             if let Some((name, czxid)) = created {
                 claim.settled = true;
                 let (zk, parent) = (zk.clone(), parent.to_owned());
-                return Ok(Place { zk, parent, name, czxid: Zxid(czxid as u64), left: false });
+                return Ok(Place {
+                    zk,
+                    parent,
+                    name,
+                    czxid: Zxid(czxid as u64),
+                    is_shared: false,
+                    left: false,
+                });
             }
         }
+    }
+
+    /// Takes the place that has this path, if nobody has it.
+    ///
+    /// When the future is dropped, the znode is removed if it came to be and is ours.
+    pub(crate) async fn take_by_name(
+        zk: &Coordinator,
+        path: &str,
+        data: &[u8],
+    ) -> Result<Option<Place>, Error> {
+        let mut claim = OwnName { zk: zk.clone(), path: path.to_owned(), settled: false };
+        let taken = claim.take(data).await;
+        claim.settled = true;
+        let (parent, name) = (path::parent(path).unwrap_or_default(), path::name(path));
+        let parent = if parent.is_empty() { "/" } else { parent };
+        Ok(taken?.map(|czxid| Place {
+            zk: zk.clone(),
+            parent: parent.to_owned(),
+            name: name.to_owned(),
+            czxid: Zxid(czxid as u64),
+            is_shared: true,
+            left: false,
+        }))
     }
 
     /// When it was taken: a number that is larger for whoever comes later.
@@ -81,13 +113,18 @@ impl Place {
     ///
     /// When the future is dropped, the background goes on with it.
     pub(crate) async fn leave(mut self) -> Result<(), Error> {
-        let result = delete_surely(&self.zk, &self.path()).await;
+        let result = give_up(&self.zk, &self.path(), self.is_shared).await;
         self.left = true;
         match result {
             // The session has taken the znode with it.
             Err(Error::SessionExpired | Error::Closed) => Ok(()),
             result => result,
         }
+    }
+
+    /// The znode is gone already: there is nothing to leave.
+    pub(crate) fn has_gone(mut self) {
+        self.left = true;
     }
 
     /// Waits until the place is lost: somebody has deleted the znode, the session is over, or has been without a server for
@@ -105,6 +142,7 @@ impl Place {
             let gone = async {
                 match self.zk.exists_and_watch(&self.path()).await {
                     Ok((None, _)) => true,
+                    Ok((Some(stat), _)) if stat.czxid != self.czxid.to_wire() => true,
                     Ok((Some(_), mut watch)) => {
                         watch.changed().await;
                         false
@@ -124,7 +162,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.left {
-            in_background(&self.zk, self.path());
+            in_background(&self.zk, self.path(), self.is_shared);
         }
     }
 }
@@ -155,6 +193,71 @@ impl Drop for Claim {
                 }
             });
         }
+    }
+}
+
+/// A create under a name that others want too. If it is abandoned, the znode is removed if it is ours.
+struct OwnName {
+    zk: Coordinator,
+    path: String,
+    settled: bool,
+}
+
+impl OwnName {
+    /// Its czxid, if it is ours now.
+    async fn take(&self, data: &[u8]) -> Result<Option<i64>, Error> {
+        loop {
+            match self.zk.create(&self.path, data, CreateMode::Ephemeral).await {
+                Ok(created) => return Ok(Some(created.stat.czxid)),
+                Err(Error::NodeExists) => return Ok(None),
+                Err(Error::UnknownOutcome) => match owned(&self.zk, &self.path).await? {
+                    Owned::Ours(czxid) => return Ok(Some(czxid)),
+                    Owned::Others => return Ok(None),
+                    Owned::Nobodys => {}
+                },
+                Err(Error::NoNode) => ensure(&self.zk, path::parent(&self.path).unwrap_or_default()).await?,
+                Err(Error::ConnectionLoss) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for OwnName {
+    fn drop(&mut self) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if !self.settled {
+            let (zk, path) = (self.zk.clone(), self.path.clone());
+            runtime.spawn(async move { give_up(&zk, &path, true).await });
+        }
+    }
+}
+
+/// Whose ephemeral a znode is.
+enum Owned {
+    /// This session's, with this czxid.
+    Ours(i64),
+    Others,
+    Nobodys,
+}
+
+async fn owned(zk: &Coordinator, path: &str) -> Result<Owned, Error> {
+    loop {
+        match zk.sync(path).await {
+            Err(Error::ConnectionLoss) => continue,
+            result => result?,
+        }
+        let stat = match zk.exists(path).await {
+            Err(Error::ConnectionLoss) => continue,
+            result => result?,
+        };
+        // Without a connection nobody says which session this is; the next answer comes with one.
+        let Some(session) = zk.session_id() else { continue };
+        return Ok(match stat {
+            Some(stat) if stat.ephemeral_owner == session.0 => Owned::Ours(stat.czxid),
+            Some(_) => Owned::Others,
+            None => Owned::Nobodys,
+        });
     }
 }
 
@@ -213,13 +316,22 @@ pub(crate) async fn delete_surely(zk: &Coordinator, path: &str) -> Result<(), Er
     }
 }
 
-/// Deletes a znode when nobody can wait for it. Outside a runtime one attempt must do.
-pub(crate) fn in_background(zk: &Coordinator, path: String) {
+/// Deletes our znode, and if it has a name that others want too, only if it is still ours.
+async fn give_up(zk: &Coordinator, path: &str, is_shared: bool) -> Result<(), Error> {
+    if is_shared && !matches!(owned(zk, path).await?, Owned::Ours(_)) {
+        return Ok(());
+    }
+    delete_surely(zk, path).await
+}
+
+/// The same when nobody can wait for it. Outside a runtime one attempt must do.
+fn in_background(zk: &Coordinator, path: String, is_shared: bool) {
     match Handle::try_current() {
         Ok(runtime) => {
             let zk = zk.clone();
-            drop(runtime.spawn(async move { delete_surely(&zk, &path).await }));
+            drop(runtime.spawn(async move { give_up(&zk, &path, is_shared).await }));
         }
+        Err(_) if is_shared => {}
         Err(_) => drop(zk.delete(&path, None)),
     }
 }

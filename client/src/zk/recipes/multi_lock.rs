@@ -1,5 +1,8 @@
 //! Several locks as one.
 
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+
 use super::lock::{Lock, LockGuard};
 use crate::zk::Error;
 
@@ -73,12 +76,7 @@ impl MultiLockGuard {
     /// # Cancel safety
     /// May be dropped and called again at any time.
     pub async fn lost(&self) {
-        let mut waits: Vec<_> = self.guards.iter().map(|guard| Box::pin(guard.lost())).collect();
-        std::future::poll_fn(|context| {
-            let is_lost = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
-            if is_lost { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-        })
-        .await;
+        any_lost(&self.guards).await;
     }
 
     /// Releases all, the last one first, and waits until they are free.
@@ -92,4 +90,14 @@ impl MultiLockGuard {
         }
         first_error
     }
+}
+
+/// Waits until one of them is lost; for ever if there are none.
+pub(crate) async fn any_lost<'g>(guards: impl IntoIterator<Item = &'g LockGuard>) {
+    let mut waits: Vec<_> = guards.into_iter().map(|guard| Box::pin(guard.lost())).collect();
+    poll_fn(|context| {
+        let is_lost = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
+        if is_lost { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }

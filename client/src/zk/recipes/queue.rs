@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::line::{child, ensure, in_background};
+use super::line::{Place, child, ensure};
 use crate::zk::{Coordinator, CreateMode, Error};
 
 /// What Curator's simple queue calls its elements, before the digits.
@@ -224,26 +224,16 @@ impl LockingQueue {
     }
 
     async fn hold(&self, name: &str) -> Result<Option<Held>, Error> {
-        let lock = child(&self.locks(), name);
-        let mine = |owner: i64| self.zk.session_id().is_some_and(|session| session.0 == owner);
-        match self.zk.create(&lock, b"", CreateMode::Ephemeral).await {
-            Ok(_) => {}
-            Err(Error::NodeExists) => return Ok(None),
-            Err(Error::UnknownOutcome) => match self.zk.exists(&lock).await? {
-                Some(stat) if mine(stat.ephemeral_owner) => {}
-                _ => return Ok(None),
-            },
-            Err(error) => return Err(error),
-        }
+        let Some(place) = Place::take_by_name(&self.zk, &child(&self.locks(), name), b"").await? else {
+            return Ok(None);
+        };
         let entry = child(&self.entries(), name);
-        let mut held = Held { zk: self.zk.clone(), lock, entry, data: Bytes::new(), is_over: false };
-        match self.zk.get(&held.entry).await {
-            Ok((data, _)) => held.data = data,
-            // Consumed since it was listed; dropping frees the lock.
-            Err(Error::NoNode) => return Ok(None),
-            Err(error) => return Err(error),
+        match self.zk.get(&entry).await {
+            Ok((data, _)) => Ok(Some(Held { place, entry, data })),
+            // Consumed since it was listed; dropping the place frees the lock.
+            Err(Error::NoNode) => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(Some(held))
     }
 }
 
@@ -251,11 +241,9 @@ impl LockingQueue {
 #[derive(Debug)]
 #[must_use = "the element goes back into the queue when this is dropped"]
 pub struct Held {
-    zk: Coordinator,
-    lock: String,
+    place: Place,
     entry: String,
     data: Bytes,
-    is_over: bool,
 }
 
 impl Held {
@@ -266,17 +254,10 @@ impl Held {
 
     /// The element has been dealt with, and leaves the queue. Fails if our session ended meanwhile, and with
     /// [`Error::Transaction`] if somebody else has it or has dealt with it.
-    pub async fn consume(mut self) -> Result<(), Error> {
-        let result = self.zk.multi().delete(&self.entry, None).delete(&self.lock, None).commit().await;
-        self.is_over = result.is_ok();
-        result.map(drop)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if !self.is_over {
-            in_background(&self.zk, self.lock.clone());
-        }
+    pub async fn consume(self) -> Result<(), Error> {
+        let multi = self.place.zk().multi().delete(&self.entry, None).delete(&self.place.path(), None);
+        multi.commit().await?;
+        self.place.has_gone();
+        Ok(())
     }
 }
