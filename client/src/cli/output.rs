@@ -111,7 +111,7 @@ mod tests {
         let mut table = Table::new(&["name", "n"]);
         table.row(["żółw".into(), 1.into()]);
         table.row(["a\x1b[2J\nb".into(), Value::Null]);
-        assert_eq!(table.aligned(), "NAME             N\nżółw             1\na\\u{1b}[2J\\nb  -\n");
+        assert_eq!(table.aligned(), "NAME           N\nżółw           1\na\\u{1b}[2J\\nb  -\n");
     }
 
     #[test]
