@@ -291,7 +291,8 @@ async fn barriers_open_for_everybody() {
     let gate = other.barrier("/gates/one");
     assert!(tokio::time::timeout(BRIEF, gate.wait()).await.is_err());
     let (waited, removed) = tokio::join!(soon(gate.wait()), barrier.remove());
-    (waited.unwrap(), removed.unwrap());
+    waited.unwrap();
+    removed.unwrap();
 
     let inside = Arc::new(AtomicUsize::new(0));
     let mut tasks = Vec::new();
