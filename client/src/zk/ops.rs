@@ -45,7 +45,8 @@ pub(crate) struct Shared {
 ///
 /// Every operation returns a [`Pending`]: the request is sent when the method is called. While there is no connection,
 /// requests wait for the next one, but not longer than the session's timeout ([`Error::ConnectionLoss`]). Reads whose
-/// answer was lost with the connection are asked again on the next one; writes never are ([`Error::UnknownOutcome`]).
+/// answer was lost with the connection are asked again on the next one, up to eight times; writes never are
+/// ([`Error::UnknownOutcome`]).
 ///
 /// Versions: `None` means any version, a number means only that one ([`Error::BadVersion`]).
 #[derive(Debug, Clone)]

@@ -99,6 +99,8 @@ struct Waiting<A> {
     submission: Submission<A>,
     /// When it fails, if there is no connection by then.
     deadline: Duration,
+    /// On how many connections it has been lost.
+    repeats: u8,
 }
 
 struct Sent<A> {
@@ -110,6 +112,7 @@ struct Sent<A> {
     then: Then,
     /// `None` for requests of our own.
     answer: Option<A>,
+    repeats: u8,
 }
 
 #[derive(Debug)]

@@ -12,6 +12,9 @@ use crate::zk::error::Error;
 use crate::zk::registry::{WatchId, WatchKind};
 use crate::zk::state::{Notice, SessionState};
 
+/// How often a read is asked again. One that breaks every connection must not do so for ever.
+const REPEATS_MAX: u8 = 8;
+
 impl<A> Session<A> {
     // ---- What callers want ----
 
@@ -23,7 +26,7 @@ impl<A> Session<A> {
         if let Then::Watch(_, _, id) = &submission.then {
             self.settling.insert(*id);
         }
-        self.waiting.push_back(Waiting { submission, deadline: now + self.timeout });
+        self.waiting.push_back(Waiting { submission, deadline: now + self.timeout, repeats: 0 });
         self.send_waiting(now);
     }
 
@@ -66,14 +69,13 @@ impl<A> Session<A> {
 
     pub(super) fn send_waiting(&mut self, now: Duration) {
         let Link::Up(up @ Up { proving: None, .. }) = &mut self.link else { return };
-        while let Some(Waiting { submission: Submission { op, mut frame, then, answer }, .. }) =
-            self.waiting.pop_front()
-        {
+        while let Some(Waiting { submission, repeats, .. }) = self.waiting.pop_front() {
+            let Submission { op, mut frame, then, answer } = submission;
             let xid = next_xid(&mut self.next_xid);
             frame[4..8].copy_from_slice(&xid.to_be_bytes());
             self.output.extend_from_slice(&frame);
             let frame = changes_nothing(op).then_some(frame);
-            self.sent.push_back(Sent { xid, op, sent_at: now, frame, then, answer: Some(answer) });
+            self.sent.push_back(Sent { xid, op, sent_at: now, frame, then, answer: Some(answer), repeats });
             up.last_sent = now;
         }
     }
@@ -85,7 +87,7 @@ impl<A> Session<A> {
         request.write(xid, &mut self.output);
         up.last_sent = now;
         let (op, then) = (request.op(), Then::Nothing);
-        self.sent.push_back(Sent { xid, op, sent_at: now, frame: None, then, answer: None });
+        self.sent.push_back(Sent { xid, op, sent_at: now, frame: None, then, answer: None, repeats: 0 });
     }
 
     // ---- What becomes of them ----
@@ -93,20 +95,27 @@ impl<A> Session<A> {
     /// The connection is gone: what changes nothing is asked again on the next one, of the rest nobody knows.
     pub(super) fn give_back_sent(&mut self, now: Duration) {
         let deadline = now + self.timeout;
-        for sent in std::mem::take(&mut self.sent).into_iter().rev() {
-            let Some(answer) = sent.answer else { continue };
-            if let Some(frame) = sent.frame {
-                let submission = Submission { op: sent.op, frame, then: sent.then, answer };
-                self.waiting.push_front(Waiting { submission, deadline });
-            } else if sent.op == OpCode::CloseSession {
-                // A server carries it out without us.
-                self.effects
-                    .push_back(Effect::Answer(answer, Ok(Reply { zxid: Zxid::ZERO, body: Bytes::new() })));
-                self.end(Error::Closed, SessionState::Closed);
-                return;
-            } else {
-                self.effects.push_back(Effect::Answer(answer, Err(Error::UnknownOutcome)));
+        let mut is_closed = false;
+        for Sent { op, frame, then, answer, repeats, .. } in std::mem::take(&mut self.sent).into_iter().rev()
+        {
+            let Some(answer) = answer else { continue };
+            match frame {
+                Some(frame) if repeats < REPEATS_MAX => {
+                    let submission = Submission { op, frame, then, answer };
+                    self.waiting.push_front(Waiting { submission, deadline, repeats: repeats + 1 });
+                }
+                Some(frame) => self.fail(Submission { op, frame, then, answer }, Error::ConnectionLoss),
+                None if op == OpCode::CloseSession => {
+                    // A server carries it out without us.
+                    is_closed = true;
+                    let reply = Reply { zxid: Zxid::ZERO, body: Bytes::new() };
+                    self.effects.push_back(Effect::Answer(answer, Ok(reply)));
+                }
+                None => self.effects.push_back(Effect::Answer(answer, Err(Error::UnknownOutcome))),
             }
+        }
+        if is_closed {
+            self.end(Error::Closed, SessionState::Closed);
         }
     }
 

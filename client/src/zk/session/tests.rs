@@ -245,6 +245,21 @@ fn requests_do_not_wait_for_ever() {
 }
 
 #[test]
+fn a_read_that_breaks_every_connection_is_given_up() {
+    let mut world = World::connected();
+    world.read(1);
+    for _ in 0..8 {
+        world.lose();
+        world.wake();
+        world.welcome();
+        assert!(!world.told().contains("ConnectionLoss"));
+        assert!(world.arrived().starts_with("GetData"));
+    }
+    world.lose();
+    assert_eq!(world.told(), "disconnect, 1 ConnectionLoss, Suspended");
+}
+
+#[test]
 fn expiry_is_told_once_to_everybody() {
     let mut world = World::connected();
     world.watch(1, WatchKind::Data, "/a");
@@ -424,15 +439,18 @@ fn requests_wait_for_sasl() {
 fn a_close_ends_the_session_even_if_its_answer_is_lost() {
     for lost in [false, true] {
         let mut world = World::connected();
+        world.write(0);
         world.submit(1, &Request::CloseSession, Then::Nothing);
         world.read(2);
         if lost {
             world.lose();
         } else {
+            world.answer(8, 0);
             world.answer(9, 0);
         }
         let told = world.told();
         assert!(told.contains("1 ok"), "{told}");
+        assert!(told.contains(if lost { "0 UnknownOutcome" } else { "0 ok 0x8" }), "{told}");
         assert!(told.ends_with("2 Closed, Closed"), "{told}");
         assert!(world.session.is_over());
     }
