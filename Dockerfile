@@ -1,12 +1,25 @@
-# One image with the directories, variables and ports of the official ZooKeeper image.
+# Two images: the coordinator, with the directories, variables and ports of the official ZooKeeper image (what comes without
+# --target), and the broker (--target broker), which is configured by KAFKA_* variables.
 
 # The slim image has all it takes: the toolchain, a C compiler and its headers.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /source
 COPY . .
-RUN cargo build --release --locked -p coordinator
+RUN cargo build --release --locked -p coordinator -p broker
 
-FROM debian:bookworm-slim
+FROM debian:bookworm-slim AS broker
+RUN groupadd --gid 1000 kafka \
+    && useradd --uid 1000 --gid 1000 --no-create-home --shell /usr/sbin/nologin kafka \
+    && install -d -o kafka -g kafka /kafka
+COPY --from=build /source/target/release/broker /usr/local/bin/broker
+ENV KAFKA_LOG_DIRS=/kafka
+USER kafka
+VOLUME ["/kafka"]
+EXPOSE 9092
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["broker", "healthcheck"]
+ENTRYPOINT ["broker"]
+
+FROM debian:bookworm-slim AS coordinator
 RUN groupadd --gid 1000 zookeeper \
     && useradd --uid 1000 --gid 1000 --no-create-home --shell /usr/sbin/nologin zookeeper \
     && install -d -o zookeeper -g zookeeper /conf /data /datalog /logs

@@ -1,6 +1,25 @@
 //! Rookery's client library.
 //!
-//! What is here today is the ground both ends stand on: [`wire`], the public formats that a server decodes and a
-//! client encodes. Sessions, recipes, producers and consumers are built on it.
+//! ```no_run
+//! use client::zk::{Coordinator, Error};
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Error> {
+//!     let zk = Coordinator::connect("localhost:2181").await?;
+//!     let guard = zk.lock("/locks/ledger").acquire().await?;
+//!     println!("held, with fence {}", guard.fence());
+//!     guard.release().await
+//! }
+//! ```
+//!
+//! [`zk`] holds sessions with a coordinator and the [recipes](zk::recipes) on top of them. They stand on [`wire`], the public
+//! formats that a server decodes and a client encodes.
 
+pub mod properties;
 pub mod wire;
+
+#[cfg(feature = "zk")]
+pub mod zk;
+
+#[cfg(feature = "cli")]
+pub mod cli;

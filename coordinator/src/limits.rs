@@ -141,7 +141,7 @@ pub const PEER_ARRIVALS_MAX: usize = 64;
 // ---- Operations ----
 
 /// Bytes of a configuration, membership or login file.
-pub const CONFIG_FILE_BYTES_MAX: usize = MIB;
+pub const CONFIG_FILE_BYTES_MAX: usize = client::properties::FILE_BYTES_MAX;
 /// Bytes of a listing (wchc, wchp, dump, cons): longer ones end with a line that says so.
 pub const LISTING_BYTES_MAX: usize = 8 * MIB;
 /// Entries of a listing handed from the core thread to a renderer.

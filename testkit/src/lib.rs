@@ -2,6 +2,7 @@
 
 pub mod badinput;
 pub mod bench;
+pub mod certificates;
 pub mod check;
 pub mod fuzzing;
 pub mod golden;

@@ -42,6 +42,11 @@ fn curator() {
 }
 
 #[test]
+fn contention() {
+    check("contention");
+}
+
+#[test]
 fn go_zookeeper() {
     check("go");
 }

@@ -22,3 +22,8 @@ fn a_kafka_3_9_broker_lives_on_it() {
 fn kafka_1_1_tools_write_its_znodes() {
     check("kafka-1.1");
 }
+
+#[test]
+fn kafka_and_our_broker_read_each_others_data_directories() {
+    check("kafka-logs");
+}

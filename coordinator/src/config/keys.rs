@@ -523,7 +523,7 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
             let known = loosely(key.name);
             // The last part alone is what people remember of a long dotted key.
             let last = loosely(key.name.rsplit('.').next().unwrap_or_default());
-            let whole = distance(&wanted, &known);
+            let whole = client::properties::distance(&wanted, &known);
             (if last == wanted { 1 } else { whole }, key.name)
         })
         .min()?;
@@ -546,22 +546,6 @@ impl Key {
 
 fn loosely(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '.' | '-' | '_')).map(|c| c.to_ascii_lowercase()).collect()
-}
-
-/// How many single-character edits lie between two names.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

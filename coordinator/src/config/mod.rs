@@ -8,7 +8,6 @@ mod ensemble;
 mod jaas;
 mod keys;
 mod members;
-mod properties;
 mod resolve;
 mod sources;
 
@@ -16,7 +15,6 @@ pub use ensemble::{EnsembleConfig, LinkConfig, Membership, PeerTlsConfig};
 pub use jaas::JaasError;
 pub use keys::{Effect, KEYS, Key, find as find_key, find_loosely as find_key_loosely};
 pub use members::{ClientAddress, Member, MemberAddress, MemberError, Role};
-pub use properties::{Entry, PropertiesError, parse as parse_properties};
 pub use sources::{Origin, Setting, Settings, Sources};
 
 use std::collections::BTreeMap;

@@ -1,8 +1,9 @@
 //! Where settings come from, in rising precedence: a file, the environment, flags.
 
 use super::keys::{self, Effect, Key};
-use super::{Config, ConfigError, Loaded, properties};
+use super::{Config, ConfigError, Loaded};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
+use client::properties;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;

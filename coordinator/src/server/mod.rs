@@ -51,12 +51,21 @@ const SIGXFSZ: i32 = 25;
 /// A planned stop waits this long for what is under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs the server until it is asked to stop, or cannot go on.
+/// Runs the server until a signal asks it to stop, or it cannot go on.
 pub fn run(config: Config) -> anyhow::Result<()> {
+    run_until(config, None)
+}
+
+/// Who says that the server is to stop.
+pub type Stop = tokio::sync::oneshot::Receiver<()>;
+
+/// Runs the server on this thread, until whoever holds the other end of `stop` sends or drops it; without `stop`, until a
+/// signal comes. For a process that is more than this server.
+pub fn run_until(config: Config, stop: Option<Stop>) -> anyhow::Result<()> {
     stop_at_panics();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
-    runtime.block_on(local.run_until(serve(config)))
+    runtime.block_on(local.run_until(serve(config, stop)))
 }
 
 /// A part of the server that failed leaves nobody with half a server: the process stops, and says why.
@@ -69,7 +78,7 @@ fn stop_at_panics() {
     }));
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, asked: Option<Stop>) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let started = Instant::now();
     // Ports first: a second server on this machine should say so before it looks at any data.
@@ -141,7 +150,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     announce(&config, operations);
 
-    asked_to_stop(&stop).await?;
+    match asked {
+        None => asked_to_stop(&stop).await?,
+        Some(asked) => tokio::select! {
+            () = stop.notified() => {}
+            _ = asked => {}
+        },
+    }
     let failure = core.borrow_mut().fatal.take();
     if failure.is_none() {
         finish(&core).await?;

@@ -10,6 +10,7 @@
 //! | `@kill-leader` | the same to the leader of an ensemble alone |
 //! | `@freeze`, `@thaw` | SIGSTOP, SIGCONT |
 //! | `@broker-freeze`, `@broker-thaw` | the same to the Kafka broker of the suite |
+//! | `@broker-restart`, `@broker-kill` | SIGTERM or SIGKILL to our broker, then a start on the same directory and port |
 //!
 //! Of an ensemble, `@restart` and `@kill` reach one member after the other, the leader first when it is killed, and
 //! `@freeze` reaches all at once.
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{Freeze, Kafka, Service};
+use crate::process::{Broker, Freeze, Kafka, Service};
 
 /// The checks of one suite.
 #[derive(Debug, Default)]
@@ -69,18 +70,24 @@ impl Drop for Running {
 pub struct Session<'a> {
     service: &'a mut Service,
     broker: Option<&'a Kafka>,
+    ours: Option<&'a mut Broker>,
     frozen: Vec<Freeze>,
 }
 
 impl<'a> Session<'a> {
     /// Begins a conversation about this service.
     pub fn new(service: &'a mut Service) -> Session<'a> {
-        Session { service, broker: None, frozen: Vec::new() }
+        Session { service, broker: None, ours: None, frozen: Vec::new() }
     }
 
     /// Begins a conversation about this service and a broker that depends on it.
     pub fn with_broker(service: &'a mut Service, broker: &'a Kafka) -> Session<'a> {
-        Session { service, broker: Some(broker), frozen: Vec::new() }
+        Session { service, broker: Some(broker), ours: None, frozen: Vec::new() }
+    }
+
+    /// The same about our own broker.
+    pub fn with_our_broker(service: &'a mut Service, broker: &'a mut Broker) -> Session<'a> {
+        Session { service, broker: None, ours: Some(broker), frozen: Vec::new() }
     }
 
     /// Runs the program until it is done, for at most `patience`.
@@ -138,6 +145,10 @@ impl<'a> Session<'a> {
             "broker-freeze" => {
                 self.frozen = vec![self.broker.context("the suite has no broker")?.freeze()?];
                 Ok(())
+            }
+            "broker-restart" => self.ours.as_mut().context("the suite has no broker of ours")?.restart(),
+            "broker-kill" => {
+                self.ours.as_mut().context("the suite has no broker of ours")?.kill_and_restart()
             }
             "thaw" | "broker-thaw" => {
                 self.frozen.clear();

@@ -10,7 +10,7 @@ use super::foreign::{Report, Session};
 use crate::process::{Options, Target, command_output, scratch, workspace};
 
 pub(super) fn run(target: Target) -> Result<Report> {
-    let binary = build()?;
+    let binary = build("go")?;
     let mut service = target.start(Options::for_tests())?;
     let mut command = Command::new(&binary);
     command.arg("checks").arg(service.connect_string());
@@ -19,12 +19,12 @@ pub(super) fn run(target: Target) -> Result<Report> {
     Ok(report)
 }
 
-/// Builds the program; Go's own cache makes that quick when nothing changed.
-pub(super) fn build() -> Result<PathBuf> {
-    let binary = scratch("go")?.join("suite");
+/// Builds the program in that folder of `testkit/interop`; Go's own cache makes that quick when nothing changed.
+pub(super) fn build(folder: &str) -> Result<PathBuf> {
+    let binary = scratch(folder)?.join("suite");
     command_output(
         Command::new("go")
-            .current_dir(workspace().join("testkit/interop/go"))
+            .current_dir(workspace().join("testkit/interop").join(folder))
             .args(["build", "-o"])
             .arg(&binary)
             .arg("."),

@@ -36,7 +36,7 @@ pub(crate) fn python() -> Result<PathBuf> {
         command_output(Command::new("python3").args(["-m", "venv"]).arg(&environment))
             .context("making a Python virtual environment")?;
         command_output(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&wanted))
-            .context("installing kazoo")?;
+            .context("installing the Python clients")?;
         std::fs::write(&stamp, text)?;
     }
     Ok(python)

@@ -4,11 +4,15 @@
 //! `testkit/interop`; how they report is in [`foreign`].
 
 mod audit;
+mod broker;
+mod broker_tools;
+mod contention;
 mod curator;
 mod foreign;
 mod go;
 mod java;
 mod kafka;
+mod kafka_logs;
 mod kazoo;
 mod record;
 mod secure;
@@ -52,11 +56,21 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "secure", needs: JVM, run: secure::run },
     Suite { name: "audit", needs: JVM, run: audit::run },
     Suite { name: "curator", needs: JVM, run: curator::run },
+    Suite { name: "contention", needs: &[Need::Java, Need::Maven, Need::Python], run: contention::run },
     Suite { name: "go", needs: &[Need::Go], run: go::run },
     Suite { name: "zkcli", needs: JVM, run: zkcli::run },
     Suite { name: "kafka", needs: JVM, run: kafka::run },
     Suite { name: "kafka-ensemble", needs: JVM, run: kafka::run_ensemble },
+    Suite { name: "kafka-logs", needs: JVM, run: kafka_logs::run },
     Suite { name: "kafka-1.1", needs: JVM, run: kafka::run_1_1 },
+    Suite { name: "broker-kafka-python", needs: &[Need::Python], run: broker::kafka_python },
+    Suite { name: "broker-librdkafka", needs: &[Need::Python], run: broker::librdkafka },
+    Suite { name: "broker-go", needs: &[Need::Go], run: broker::go },
+    Suite { name: "broker-tools", needs: JVM, run: broker_tools::run },
+    Suite { name: "broker-java-1.1", needs: JVM, run: broker::java_1_1 },
+    Suite { name: "broker-java-2.8", needs: JVM, run: broker::java_2_8 },
+    Suite { name: "broker-java-3.9", needs: JVM, run: broker::java_3_9 },
+    Suite { name: "broker-java-4.1", needs: JVM, run: broker::java_4_1 },
 ];
 
 /// The suite of that name.

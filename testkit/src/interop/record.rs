@@ -29,7 +29,7 @@ pub fn record() -> Result<()> {
     let mut python = Command::new(kazoo::python()?);
     python.args(["-u", "-W", "ignore"]).arg(workspace().join("testkit/interop/python/kazoo_golden.py"));
     one("kazoo-2.11.0", python)?;
-    let mut golang = Command::new(go::build()?);
+    let mut golang = Command::new(go::build("go")?);
     golang.arg("golden");
     one("go-zookeeper-1.0.4", golang)
 }

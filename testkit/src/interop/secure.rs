@@ -4,43 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 
 use super::foreign::{Report, Session};
+use crate::certificates::Authority;
 use crate::process::{JavaProject, Kind, Options, Target, free_port, java_command};
-
-/// Somebody who signs certificates.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new(name: &str) -> Result<Authority> {
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name = subject(name);
-        let key = KeyPair::generate()?;
-        let pem = params.self_signed(&key)?.pem();
-        Ok(Authority { issuer: Issuer::new(params, key), pem })
-    }
-
-    /// A certificate for this machine and its key, as one PEM text.
-    fn issue(&self, name: &str) -> Result<String> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
-        params.distinguished_name = subject(name);
-        Ok(format!("{}{}", params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
-    }
-}
-
-/// Read from its end, as Java does: `CN=name,O=Example`.
-fn subject(name: &str) -> DistinguishedName {
-    let mut subject = DistinguishedName::new();
-    subject.push(DnType::OrganizationName, "Example");
-    subject.push(DnType::CommonName, name);
-    subject
-}
 
 const LOGINS: &[(&str, &str, &str)] =
     &[("Right", "jane", "secret"), ("WrongPassword", "jane", "secreT"), ("Nobody", "joe", "secret")];

@@ -1,6 +1,6 @@
 //! An unmodified Apache Kafka broker in ZooKeeper mode.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -35,13 +35,25 @@ impl Kafka {
         zookeeper_connect: &str,
         session_timeout: Duration,
     ) -> Result<Kafka> {
+        Kafka::start_on(None, id, replicas, zookeeper_connect, session_timeout)
+    }
+
+    /// The same with a data directory that may hold something, and stays.
+    pub fn start_on(
+        log_dir: Option<&Path>,
+        id: u32,
+        replicas: u32,
+        zookeeper_connect: &str,
+        session_timeout: Duration,
+    ) -> Result<Kafka> {
         let class_path = JavaProject::new("kafka").class_path()?;
         let home = TempDir::with_prefix("rookery-kafka-")?;
+        let log_dir = log_dir.map_or_else(|| home.path().join("logs"), Path::to_path_buf);
         let port = free_port();
         let settings = [
             ("broker.id", id.to_string()),
             ("listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
-            ("log.dirs", home.path().join("logs").display().to_string()),
+            ("log.dirs", log_dir.display().to_string()),
             ("zookeeper.connect", zookeeper_connect.to_owned()),
             ("zookeeper.session.timeout.ms", session_timeout.as_millis().to_string()),
             ("offsets.topic.replication.factor", replicas.to_string()),
@@ -98,6 +110,16 @@ impl Kafka {
     pub fn log(&self) -> String {
         let path: PathBuf = self.home.path().join("broker.log");
         std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Stops the broker cleanly.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.terminate(Duration::from_secs(60)).map(drop)
+    }
+
+    /// Ends the broker at once (SIGKILL).
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
     }
 
     /// Holds the broker (SIGSTOP) until the guard is dropped.

@@ -1,8 +1,9 @@
-//! Real servers as child processes: ours, Apache ZooKeeper, ensembles of either, and Apache Kafka brokers.
+//! Real servers as child processes: ours, Apache ZooKeeper, ensembles of either, our brokers and Apache Kafka's.
 //!
 //! Every child listens on loopback only, works in a directory of its own, and is ended through its own handle
 //! when the handle is dropped, so that a failing test leaves nothing behind.
 
+mod broker;
 mod child;
 mod disks;
 mod ensemble;
@@ -15,6 +16,7 @@ mod server;
 mod service;
 mod tools;
 
+pub use broker::Broker;
 pub use child::{Freeze, Usage};
 pub use ensemble::{Ensemble, Role};
 pub use java::{JavaProject, java_command};

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -126,7 +127,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts our server. See [`coordinator_binary`] for which binary that is.
+    /// Starts our server.
     pub fn coordinator(options: Options) -> Result<Server> {
         Server::start_new(Kind::Coordinator, options)
     }
@@ -229,7 +230,7 @@ impl Server {
     fn coordinator_command(&self) -> Result<Command> {
         let mut command = Command::new(match &self.options.binary {
             Some(binary) => binary.clone(),
-            None => coordinator_binary()?,
+            None => binary("coordinator")?,
         });
         command.current_dir(&self.home);
         command.arg("--dataDir").arg(self.data_dir());
@@ -411,24 +412,26 @@ fn is_bare_property(key: &str) -> bool {
     key == "jute.maxbuffer" || key.starts_with("znode.container.")
 }
 
-/// Our server's binary: `COORDINATOR_BIN` if set; otherwise the one of the same profile as the running test or tool,
-/// built now unless it is newer than every source: it can never be older than they are.
-fn coordinator_binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("COORDINATOR_BIN") {
+/// One of our servers: `COORDINATOR_BIN` or `BROKER_BIN` if set; otherwise the binary of the same profile as the running
+/// test or tool, built now unless it is newer than every source: it can never be older than they are.
+pub(crate) fn binary(package: &'static str) -> Result<PathBuf> {
+    let variable = format!("{}_BIN", package.to_ascii_uppercase());
+    if let Some(path) = std::env::var_os(&variable) {
         let path = PathBuf::from(path);
-        ensure!(path.is_file(), "COORDINATOR_BIN names {}, which is no file", path.display());
+        ensure!(path.is_file(), "{variable} names {}, which is no file", path.display());
         return Ok(std::path::absolute(path)?);
     }
-    static BUILT: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
-    let built = BUILT.get_or_init(|| build_coordinator().map_err(|error| format!("{error:#}")));
-    built.clone().map_err(anyhow::Error::msg)
+    static BUILT: Mutex<BTreeMap<&str, Result<PathBuf, String>>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = built.entry(package).or_insert_with(|| build(package).map_err(|error| format!("{error:#}")));
+    found.clone().map_err(anyhow::Error::msg)
 }
 
-fn build_coordinator() -> Result<PathBuf> {
+fn build(package: &str) -> Result<PathBuf> {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-    let path = target.join(if profile == "dev" { "debug" } else { profile }).join(binary_name("coordinator"));
+    let path = target.join(if profile == "dev" { "debug" } else { profile }).join(binary_name(package));
     // `cargo test --workspace` has built it already; a build of the one package would resolve features anew.
     if is_newer_than_sources(&path) {
         return Ok(path);
@@ -438,11 +441,11 @@ fn build_coordinator() -> Result<PathBuf> {
         "build",
         "--quiet",
         "--package",
-        "coordinator",
+        package,
         "--profile",
         profile,
     ]))
-    .context("building the coordinator")?;
+    .with_context(|| format!("building the {package}"))?;
     ensure!(path.is_file(), "{} was not built", path.display());
     Ok(path)
 }
@@ -450,8 +453,12 @@ fn build_coordinator() -> Result<PathBuf> {
 fn is_newer_than_sources(binary: &Path) -> bool {
     let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
     let Some(built) = modified(binary) else { return false };
-    let mut open: Vec<PathBuf> =
-        ["Cargo.lock", "Cargo.toml", "client", "coordinator"].map(|name| workspace().join(name)).into();
+    // The broker can run a coordinator, so its sources are those of both.
+    let sources: &[&str] = match binary.file_stem() {
+        Some(name) if name == "coordinator" => &["Cargo.lock", "Cargo.toml", "client", "coordinator"],
+        _ => &["Cargo.lock", "Cargo.toml", "client", "coordinator", "broker"],
+    };
+    let mut open: Vec<PathBuf> = sources.iter().map(|name| workspace().join(name)).collect();
     while let Some(path) = open.pop() {
         if path.is_dir() {
             open.extend(path.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()));

@@ -8,6 +8,8 @@
 //! or the machine stops at a given effect. An *effect* is anything that changes the disk: write, resize, sync, create,
 //! rename, remove, directory sync. They are counted, so that a test can stop at each of them in turn.
 
+mod partitions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -228,6 +230,13 @@ fn full() -> io::Error {
 }
 
 impl NameChange {
+    /// The name whose directory has to be synced for the change to last.
+    fn name(&self) -> &str {
+        match self {
+            NameChange::Set(name, _) | NameChange::Rename(name, _, _) | NameChange::Remove(name) => name,
+        }
+    }
+
     fn apply(&self, names: &mut BTreeMap<String, u64>) {
         match self {
             NameChange::Set(name, id) => {

@@ -1,9 +1,10 @@
-//! Java's properties format, in which `zoo.cfg` and membership files are written.
+//! Java's properties format, in which the servers' configuration files are written, and names in them.
 //!
 //! One entry per logical line: `key = value`, `key: value` or `key value`. A line whose last character is an unescaped
 //! backslash goes on in the next one; `#` and `!` start a comment at the beginning of a line only.
 
-use crate::limits::CONFIG_FILE_BYTES_MAX;
+/// The most that a configuration file may have.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// One `key = value` of a properties file, with the line it begins on (counted from 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PropertiesError {
     /// A configuration is a few kilobytes; anything bigger is not one.
-    #[error("{0} bytes are more than the {CONFIG_FILE_BYTES_MAX} a configuration file may have")]
+    #[error("{0} bytes are more than the {FILE_BYTES_MAX} a configuration file may have")]
     TooBig(usize),
     /// `\u` must be followed by four hexadecimal digits.
     #[error("line {0}: \\u must be followed by four hexadecimal digits")]
@@ -29,7 +30,7 @@ pub enum PropertiesError {
 
 /// Reads every entry of a properties file, in order, repeated keys included.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, PropertiesError> {
-    if bytes.len() > CONFIG_FILE_BYTES_MAX {
+    if bytes.len() > FILE_BYTES_MAX {
         return Err(PropertiesError::TooBig(bytes.len()));
     }
     // Java reads these files as Latin-1; people write UTF-8. Latin-1 is what is left when the bytes are no UTF-8.
@@ -120,6 +121,22 @@ fn unescape(text: &str) -> Option<String> {
     Some(String::from_utf16_lossy(&units))
 }
 
+/// How many single-character edits lie between two names: what was mistyped is near what was meant.
+pub fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,10 +173,7 @@ mod tests {
     fn lines_are_counted_and_latin_1_is_read() {
         let entries = parse(b"# c\n\nname=caf\xe9\n").unwrap();
         assert_eq!(entries, [Entry { key: "name".into(), value: "café".into(), line: 3 }]);
-        assert_eq!(
-            parse(&vec![b'x'; CONFIG_FILE_BYTES_MAX + 1]),
-            Err(PropertiesError::TooBig(CONFIG_FILE_BYTES_MAX + 1))
-        );
+        assert_eq!(parse(&vec![b'x'; FILE_BYTES_MAX + 1]), Err(PropertiesError::TooBig(FILE_BYTES_MAX + 1)));
     }
 
     proptest! {

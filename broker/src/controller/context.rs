@@ -1,0 +1,126 @@
+//! What does the controller know?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use client::wire::kafka::Uuid;
+
+use super::{PartitionName, PartitionOrder};
+use crate::cluster::{Assignment, Broker, PartitionState};
+
+/// Everything in the coordinator that concerns the controller.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    pub brokers: BTreeMap<i32, Broker>,
+    pub topics: BTreeMap<String, TopicView>,
+    /// The topics that somebody wants to be deleted.
+    pub wanted_gone: BTreeSet<String>,
+    /// Topics whose settings say that a replica may lead without being in sync.
+    pub unclean: BTreeSet<String>,
+}
+
+/// One topic in the coordinator.
+#[derive(Debug, Clone, Default)]
+pub struct TopicView {
+    pub assignment: Assignment,
+    pub states: BTreeMap<i32, PartitionState>,
+}
+
+/// What the controller believes.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    pub(super) brokers: BTreeMap<i32, Broker>,
+    pub(super) topics: BTreeMap<String, TopicView>,
+    pub(super) wanted_gone: BTreeSet<String>,
+    pub(super) unclean: BTreeSet<String>,
+    /// Brokers that are about to stop: they are given nothing to lead.
+    pub(super) leaving: BTreeSet<i32>,
+    /// Partitions whose state is being written.
+    pub(super) busy: BTreeSet<PartitionName>,
+    /// Topics whose nodes are being removed or changed.
+    pub(super) busy_topics: BTreeSet<String>,
+    /// Topics whose replicas were ordered to go.
+    pub(super) going: BTreeSet<String>,
+    /// Replicas of such topics that are gone.
+    pub(super) deleted: BTreeSet<(i32, PartitionName)>,
+}
+
+impl Context {
+    pub(super) fn new(view: View) -> Context {
+        let View { brokers, topics, wanted_gone, unclean } = view;
+        Context { brokers, topics, wanted_gone, unclean, ..Context::default() }
+    }
+
+    /// Brokers that may lead.
+    pub(super) fn live(&self) -> BTreeSet<i32> {
+        self.brokers.keys().copied().filter(|id| !self.leaving.contains(id)).collect()
+    }
+
+    pub(super) fn topics_changed(&mut self, topics: BTreeMap<String, TopicView>) {
+        self.topics.retain(|name, _| topics.contains_key(name) || self.going.contains(name));
+        for (name, topic) in topics {
+            self.topics.entry(name).or_insert(topic);
+        }
+    }
+
+    pub(super) fn assigned(&mut self, topic: String, assignment: Assignment) {
+        self.busy_topics.remove(&topic);
+        if let Some(known) = self.topics.get_mut(&topic) {
+            known.assignment = assignment;
+        }
+    }
+
+    pub(super) fn forget(&mut self, topic: &str) {
+        self.topics.remove(topic);
+        self.busy_topics.remove(topic);
+        self.going.remove(topic);
+        self.wanted_gone.remove(topic);
+        self.deleted.retain(|(_, (name, _))| name != topic);
+    }
+
+    pub(super) fn replicas(&self, (topic, partition): &PartitionName) -> Option<&[i32]> {
+        self.topics.get(topic)?.assignment.replicas.get(partition).map(Vec::as_slice)
+    }
+
+    pub(super) fn state(&self, (topic, partition): &PartitionName) -> Option<&PartitionState> {
+        self.topics.get(topic)?.states.get(partition)
+    }
+
+    pub(super) fn set_state(&mut self, (topic, partition): &PartitionName, state: PartitionState) {
+        if let Some(topic) = self.topics.get_mut(topic) {
+            topic.states.insert(*partition, state);
+        }
+    }
+
+    /// What brokers are told of a partition that has a state.
+    pub(super) fn order(&self, name: &PartitionName, is_new: bool) -> Option<PartitionOrder> {
+        let (topic, partition) = name;
+        let Assignment { topic_id, replicas, adding, removing } = &self.topics.get(topic)?.assignment;
+        Some(PartitionOrder {
+            topic: topic.clone(),
+            partition: *partition,
+            topic_id: topic_id.unwrap_or(Uuid::ZERO),
+            replicas: replicas.get(partition)?.clone(),
+            adding: adding.get(partition).cloned().unwrap_or_default(),
+            removing: removing.get(partition).cloned().unwrap_or_default(),
+            state: self.state(name)?.clone(),
+            is_new,
+        })
+    }
+
+    /// All partitions that have a state and are to stay.
+    pub(super) fn orders(&self) -> impl Iterator<Item = PartitionOrder> {
+        self.topics.iter().filter(|(name, _)| !self.wanted_gone.contains(*name)).flat_map(|(name, topic)| {
+            let names = topic.states.keys().map(move |&partition| (name.clone(), partition));
+            names.filter_map(|name| self.order(&name, false))
+        })
+    }
+
+    pub(super) fn led_by(&self, broker: i32) -> Vec<PartitionName> {
+        let mut led = Vec::new();
+        for (name, topic) in &self.topics {
+            let theirs = topic.states.iter().filter(|(_, state)| state.leader == broker);
+            led.extend(theirs.map(|(&partition, _)| (name.clone(), partition)));
+        }
+        led
+    }
+}

@@ -1,0 +1,120 @@
+//! Finding records: by offset, by time.
+
+use super::error::{LogError, ReadError};
+use super::partition_log::PartitionLog;
+use super::segment::{FileRange, Place, Segment};
+
+/// A record's time, offset and its leader's epoch, as an answer to a question about time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimestampAndOffset {
+    pub timestamp: i64,
+    pub offset: i64,
+    pub leader_epoch: Option<i32>,
+}
+
+/// Looking for one record unpacks its batch; a record larger than this is not looked into.
+const RECORD_BYTES_MAX: usize = 1 << 30;
+
+impl PartitionLog {
+    /// Where the records from `from` on lie, before `up_to` and in one segment. `None` if there are none.
+    ///
+    /// The range begins with the batch that holds `from` and has at most `max_bytes`, so its last batch may be cut; only
+    /// the first batch is given whole whatever its size, if `min_one_batch` says so.
+    pub fn read(
+        &mut self,
+        from: i64,
+        max_bytes: u64,
+        up_to: i64,
+        min_one_batch: bool,
+    ) -> Result<Option<FileRange>, ReadError> {
+        if from < self.log_start_offset || from > self.end_offset {
+            let (start, end) = (self.log_start_offset, self.end_offset);
+            return Err(ReadError::OutOfRange { offset: from, start, end });
+        }
+        let up_to = up_to.min(self.end_offset);
+        if from >= up_to {
+            return Ok(None);
+        }
+        let end_offset = self.end_offset;
+        let Some((segment, place)) = self.find(from)? else { return Ok(None) };
+        if place.base_offset >= up_to {
+            return Ok(None);
+        }
+        let end = if up_to >= end_offset {
+            segment.size()
+        } else {
+            segment.seek(up_to)?.map_or(segment.size(), |place| place.position)
+        };
+        // A batch that reaches over the end is not to be seen at all.
+        let available = end.saturating_sub(place.position);
+        let wanted = if min_one_batch { max_bytes.max(place.size) } else { max_bytes };
+        let length = available.min(wanted);
+        Ok((length > 0).then(|| segment.range(place.position, length)))
+    }
+
+    /// The first batch that reaches to this offset or beyond it, in whichever segment.
+    fn find(&mut self, offset: i64) -> Result<Option<(&mut Segment, Place)>, LogError> {
+        let floor = self.segments.range(..=offset).next_back().map_or(i64::MIN, |(base, _)| *base);
+        // Compaction may have taken the end of a segment, so the offset may be behind its last batch.
+        let mut found = None;
+        for (base, segment) in self.segments.range_mut(floor..) {
+            if let Some(place) = segment.seek(offset)? {
+                found = Some((*base, place));
+                break;
+            }
+        }
+        Ok(found.map(|(base, place)| (self.segments.get_mut(&base).expect("just seen"), place)))
+    }
+
+    /// The first record of this time or later.
+    pub fn offset_for_timestamp(&mut self, timestamp: i64) -> Result<Option<TimestampAndOffset>, LogError> {
+        let from = self.log_start_offset;
+        let floor = self.segments.range(..=from).next_back().map_or(i64::MIN, |(base, _)| *base);
+        for segment in self.segments.range_mut(floor..).map(|(_, segment)| segment) {
+            if segment.max_timestamp().0 < timestamp {
+                continue;
+            }
+            if let Some(place) = segment.seek_time(timestamp, from)?
+                && let Some(found) = first_record(segment, &place, from, timestamp)?
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first of the records with the largest timestamp.
+    pub fn offset_of_max_timestamp(&mut self) -> Result<Option<TimestampAndOffset>, LogError> {
+        let newest = self.segments.values().map(|segment| segment.max_timestamp().0).max();
+        match newest {
+            Some(timestamp) if timestamp >= 0 => self.offset_for_timestamp(timestamp),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The first record from `from` on, of this time or later, in the batch at this place.
+fn first_record(
+    segment: &Segment,
+    place: &Place,
+    from: i64,
+    timestamp: i64,
+) -> Result<Option<TimestampAndOffset>, LogError> {
+    let mut scan = segment.batches(place.position);
+    // The batch whose largest timestamp fits may have it in a record before `from`: then the next ones count.
+    while let Some((position, batch)) = scan.advance()? {
+        let damaged = |error| segment.file().damaged(position, &error);
+        if batch.header().max_timestamp < timestamp {
+            continue;
+        }
+        for record in batch.records(RECORD_BYTES_MAX).map_err(damaged)? {
+            let record = record.map_err(|error| segment.file().damaged(position, &error))?;
+            if record.timestamp >= timestamp && record.offset >= from {
+                let leader_epoch = Some(batch.header().leader_epoch).filter(|epoch| *epoch >= 0);
+                let (timestamp, offset) = (record.timestamp, record.offset);
+                return Ok(Some(TimestampAndOffset { timestamp, offset, leader_epoch }));
+            }
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,268 @@
+//! Which topics exist, and how do they change?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use client::wire::kafka::Uuid;
+use client::zk::{CreateMode, Error, Multi, MultiOutcome, Watch};
+
+use super::{Registry, RegistryError, paths, schema};
+use crate::cluster::{Assignment, PartitionState};
+use crate::controller::{PartitionName, TopicView, View, Write, WriteError};
+
+impl Registry {
+    /// Everything that concerns a controller.
+    pub async fn view(&self) -> Result<View, RegistryError> {
+        let configs = self.configs("topics").await?;
+        Ok(View {
+            brokers: self.brokers().await?,
+            topics: self.topics(&BTreeSet::new()).await?,
+            wanted_gone: self.wanted_gone().await?,
+            unclean: unclean(&configs),
+        })
+    }
+
+    /// Topics whose settings let a replica lead that is not in sync.
+    pub async fn unclean_topics(&self) -> Result<BTreeSet<String>, RegistryError> {
+        Ok(unclean(&self.configs("topics").await?))
+    }
+
+    /// All topics, in full but for those that are `known`, of which only the names are told.
+    pub async fn topics(
+        &self,
+        known: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, TopicView>, RegistryError> {
+        let (names, _) = self.zk.children(paths::TOPICS).await?;
+        let mut topics: BTreeMap<String, TopicView> = names
+            .iter()
+            .filter(|name| known.contains(*name))
+            .map(|name| (name.clone(), TopicView::default()))
+            .collect();
+        let new: Vec<String> = names.into_iter().filter(|name| !known.contains(name)).collect();
+        let sent: Vec<_> = new.iter().map(|name| self.zk.get(&paths::topic(name))).collect();
+        for (name, pending) in new.into_iter().zip(sent) {
+            match pending.await {
+                Ok((data, _)) => match schema::decode_assignment(&paths::topic(&name), &data) {
+                    Ok(assignment) => {
+                        topics.insert(name, TopicView { assignment, states: BTreeMap::new() });
+                    }
+                    Err(error) => tracing::warn!(%error, "a topic is passed over"),
+                },
+                Err(Error::NoNode) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.read_states(&mut topics).await?;
+        Ok(topics)
+    }
+
+    /// Adds the partitions' states; all are asked for before the first is awaited.
+    async fn read_states(&self, topics: &mut BTreeMap<String, TopicView>) -> Result<(), RegistryError> {
+        let names = topics.iter().flat_map(|(name, topic)| {
+            topic.assignment.replicas.keys().map(move |&partition| (name.clone(), partition))
+        });
+        let sent: Vec<_> = names
+            .map(|(topic, partition)| {
+                let path = paths::partition_state(&topic, partition);
+                let pending = self.zk.get(&path);
+                (topic, partition, path, pending)
+            })
+            .collect();
+        for (topic, partition, path, pending) in sent {
+            match pending.await {
+                Ok((data, stat)) => {
+                    let state = schema::decode_state(&path, &data, stat.version)?;
+                    if let Some(topic) = topics.get_mut(&topic) {
+                        topic.states.insert(partition, state);
+                    }
+                }
+                Err(Error::NoNode) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// A topic's assignment, and the version of its node.
+    pub async fn assignment(&self, topic: &str) -> Result<Option<(Assignment, i32)>, RegistryError> {
+        let path = paths::topic(topic);
+        Ok(match self.read(&path).await? {
+            Some((data, stat)) => Some((schema::decode_assignment(&path, &data)?, stat.version)),
+            None => None,
+        })
+    }
+
+    /// The topics that somebody wants to be deleted.
+    pub async fn wanted_gone(&self) -> Result<BTreeSet<String>, RegistryError> {
+        let (names, _) = self.zk.children(paths::DELETE_TOPICS).await?;
+        Ok(names.into_iter().collect())
+    }
+
+    /// Makes a topic: its settings first, so that no topic is ever seen without them.
+    pub async fn create_topic(
+        &self,
+        name: &str,
+        assignment: &Assignment,
+        config: &BTreeMap<String, String>,
+    ) -> Result<(), RegistryError> {
+        let entity = format!("topics/{name}");
+        let left_over = self.config(&entity).await?;
+        self.put_config(&entity, config, left_over.version).await?;
+        let data = schema::encode_assignment(assignment);
+        self.zk.create(&paths::topic(name), &data, CreateMode::Persistent).await?;
+        Ok(())
+    }
+
+    /// Replaces a topic's assignment, provided that it still has that version.
+    pub async fn set_assignment(
+        &self,
+        name: &str,
+        assignment: &Assignment,
+        version: i32,
+    ) -> Result<(), RegistryError> {
+        self.zk.set(&paths::topic(name), &schema::encode_assignment(assignment), version).await?;
+        Ok(())
+    }
+
+    /// Asks the controller to delete a topic.
+    pub async fn wish_gone(&self, name: &str) -> Result<(), RegistryError> {
+        match self.zk.create(&paths::delete_topic(name), b"", CreateMode::Persistent).await {
+            Ok(_) | Err(Error::NodeExists) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Everything that happens to topics: they come, go, and get other assignments. Their partitions are seen as well.
+    pub async fn watch_topics(&self) -> Result<Watch, RegistryError> {
+        Ok(self.zk.watch_recursive(paths::TOPICS).await?)
+    }
+
+    /// The children of a node that come and go.
+    pub async fn watch_children(&self, path: &str) -> Result<Watch, RegistryError> {
+        Ok(self.zk.watch(path).await?)
+    }
+
+    /// Does what a controller asks for, unless another one has taken over since its epoch was given out; `draw` makes the
+    /// id of a topic that has none.
+    pub async fn write(
+        &self,
+        epoch_version: i32,
+        write: &Write,
+        draw: impl FnOnce() -> Uuid,
+    ) -> Result<Result<Vec<i32>, WriteError>, RegistryError> {
+        match write {
+            Write::CreateStates(states) => self.create_states(epoch_version, states).await,
+            Write::SetStates(states) => {
+                let mut multi = self.fenced(epoch_version);
+                for ((topic, partition), state) in states {
+                    let path = paths::partition_state(topic, *partition);
+                    multi = multi.set(&path, &schema::encode_state(state), state.version);
+                }
+                judge(multi.commit().await)
+            }
+            Write::GiveTopicId(name, assignment) => {
+                let Some((mut now, version)) = self.assignment(name).await? else {
+                    return Ok(Ok(Vec::new()));
+                };
+                if now.topic_id.is_none() && now.replicas == assignment.replicas {
+                    now.topic_id = Some(draw());
+                }
+                let data = schema::encode_assignment(&now);
+                judge(self.fenced(epoch_version).set(&paths::topic(name), &data, version).commit().await)
+            }
+            Write::RemoveTopic(topic, partitions) => {
+                self.remove_topic(epoch_version, topic, partitions).await
+            }
+            Write::RemoveWish(topic) => self.remove(epoch_version, &[paths::delete_topic(topic)]).await,
+        }
+    }
+
+    fn fenced(&self, epoch_version: i32) -> Multi<'_> {
+        self.zk.multi().check(paths::CONTROLLER_EPOCH, epoch_version)
+    }
+
+    async fn create_states(
+        &self,
+        epoch_version: i32,
+        states: &[(PartitionName, PartitionState)],
+    ) -> Result<Result<Vec<i32>, WriteError>, RegistryError> {
+        // The nodes above may be there already, from a controller that did not get further.
+        let topics: BTreeSet<&str> = states.iter().map(|((topic, _), _)| topic.as_str()).collect();
+        let parents = topics.iter().map(|topic| paths::partitions(topic));
+        let parents =
+            parents.chain(states.iter().map(|((topic, partition), _)| paths::partition(topic, *partition)));
+        super::make_all(&self.zk, &parents.collect::<Vec<_>>()).await?;
+        let mut multi = self.fenced(epoch_version);
+        for ((topic, partition), state) in states {
+            let path = paths::partition_state(topic, *partition);
+            multi = multi.create(&path, &schema::encode_state(state), CreateMode::Persistent);
+        }
+        judge(multi.commit().await)
+    }
+
+    async fn remove_topic(
+        &self,
+        epoch_version: i32,
+        topic: &str,
+        partitions: &[i32],
+    ) -> Result<Result<Vec<i32>, WriteError>, RegistryError> {
+        let mut paths_below = Vec::new();
+        for &partition in partitions {
+            paths_below.push(paths::partition_state(topic, partition));
+            paths_below.push(paths::partition(topic, partition));
+        }
+        paths_below.extend([
+            paths::partitions(topic),
+            paths::topic(topic),
+            paths::config(&format!("topics/{topic}")),
+            paths::delete_topic(topic),
+        ]);
+        self.remove(epoch_version, &paths_below).await
+    }
+
+    /// Removes nodes in this order; those that are gone already are no failure.
+    async fn remove(
+        &self,
+        epoch_version: i32,
+        paths: &[String],
+    ) -> Result<Result<Vec<i32>, WriteError>, RegistryError> {
+        for path in paths {
+            match self.fenced(epoch_version).delete(path, None).commit().await {
+                Err(Error::Transaction { index: 1, error }) if *error == Error::NoNode => {}
+                result => {
+                    if let Err(error) = judge(result)? {
+                        return Ok(Err(error));
+                    }
+                }
+            }
+        }
+        Ok(Ok(Vec::new()))
+    }
+}
+
+/// The versions of what a fenced transaction wrote, or why it did nothing.
+fn judge(result: Result<Vec<MultiOutcome>, Error>) -> Result<Result<Vec<i32>, WriteError>, RegistryError> {
+    match result {
+        Ok(outcomes) => {
+            let version = |outcome: &MultiOutcome| match outcome {
+                MultiOutcome::Set(stat) => Some(stat.version),
+                MultiOutcome::Created(created) => Some(created.stat.version),
+                _ => None,
+            };
+            Ok(Ok(outcomes.iter().filter_map(version).collect()))
+        }
+        Err(Error::Transaction { index: 0, .. }) => Ok(Err(WriteError::Fenced)),
+        // What was half heard is read again, as is what somebody else changed.
+        Err(Error::Transaction { .. } | Error::UnknownOutcome | Error::ConnectionLoss) => {
+            Ok(Err(WriteError::Conflict))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Topics whose settings let a replica lead that is not in sync.
+fn unclean(configs: &BTreeMap<String, BTreeMap<String, String>>) -> BTreeSet<String> {
+    let says_so = |values: &BTreeMap<String, String>| {
+        values.get("unclean.leader.election.enable").is_some_and(|value| value == "true")
+    };
+    configs.iter().filter(|(_, values)| says_so(values)).map(|(name, _)| name.clone()).collect()
+}

@@ -1,0 +1,264 @@
+//! How does the controller see, write and speak?
+//!
+//! While this broker is the controller, one task holds the [`Controller`]: it tells it what happens in the coordinator,
+//! does its writes, and passes its orders on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use client::zk::Watch;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::random;
+use crate::controller::{Answer, Command, Controller, Event, Order, Ticket, WriteError, WriteId};
+use crate::registry::{Registry, RegistryError, paths};
+
+/// Something that the controller is asked, and where the answer goes.
+#[derive(Debug)]
+pub enum Ask {
+    /// A request that the controller answers.
+    Request(Request, oneshot::Sender<Answer>),
+    /// Something that a broker reports.
+    Report(Event),
+}
+
+/// The contents of a request to the controller.
+#[derive(Debug)]
+pub enum Request {
+    Prefer(Option<Vec<crate::controller::PartitionName>>),
+    Leaving { broker: i32, epoch: i64 },
+    ChangeIsr(crate::controller::IsrChange),
+}
+
+/// An order for one broker, by the controller of an epoch.
+#[derive(Debug)]
+pub struct Orders {
+    pub controller: i32,
+    pub controller_epoch: i32,
+    pub brokers: Arc<BTreeMap<i32, crate::cluster::Broker>>,
+    pub order: Order,
+}
+
+/// Why a broker stopped being the controller.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Another one took over, or `/controller` is gone.
+    Replaced,
+    /// What was known was wrong: take over again from what stands in the coordinator.
+    Reread,
+}
+
+/// What the controller's task works with.
+#[derive(Debug)]
+pub struct Control<'a> {
+    pub registry: &'a Registry,
+    pub me: i32,
+    pub epoch: i32,
+    pub epoch_version: i32,
+    /// Where requests and reports come from.
+    pub asks: &'a mut mpsc::Receiver<Ask>,
+    /// Where orders for this broker go.
+    pub orders: &'a mpsc::Sender<Orders>,
+}
+
+/// The nodes that a controller looks at.
+struct Watches {
+    controller: Watch,
+    brokers: Watch,
+    topics: Watch,
+    deletions: Watch,
+    preferred: Watch,
+    configs: Watch,
+}
+
+impl Watches {
+    async fn set(registry: &Registry) -> Result<Watches, RegistryError> {
+        Ok(Watches {
+            controller: registry.watch_controller().await?,
+            brokers: registry.watch_children(paths::BROKER_IDS).await?,
+            topics: registry.watch_topics().await?,
+            deletions: registry.watch_children(paths::DELETE_TOPICS).await?,
+            preferred: registry.watch_children(paths::PREFERRED_ELECTION).await?,
+            configs: registry.watch_config_changes().await?,
+        })
+    }
+}
+
+/// What became of a write, unless the session did not live to tell.
+type Written = Result<Result<Vec<i32>, WriteError>, RegistryError>;
+
+struct Running<'a> {
+    control: Control<'a>,
+    controller: Controller,
+    known_topics: BTreeSet<String>,
+    tickets: BTreeMap<Ticket, oneshot::Sender<Answer>>,
+    tickets_count: u64,
+    writes: JoinSet<(WriteId, Written)>,
+}
+
+/// Is the controller, until something ends that.
+pub async fn control(control: Control<'_>) -> Result<Over, RegistryError> {
+    // Watches before reading: what changes in between is then read again, not missed.
+    let mut watches = Watches::set(control.registry).await?;
+    let view = control.registry.view().await?;
+    tracing::info!(
+        epoch = control.epoch,
+        brokers = view.brokers.len(),
+        topics = view.topics.len(),
+        "this broker is the controller"
+    );
+    let known_topics = view.topics.keys().cloned().collect();
+    let mut commands = Vec::new();
+    let controller = Controller::new(control.epoch, view, &mut commands);
+    let mut running = Running {
+        control,
+        controller,
+        known_topics,
+        tickets: BTreeMap::new(),
+        tickets_count: 0,
+        writes: JoinSet::new(),
+    };
+    if let Some(over) = running.run(commands).await? {
+        return Ok(over);
+    }
+    running.legacy_preferred().await?;
+    loop {
+        let event = tokio::select! {
+            seen = watches.controller.changed() => match seen {
+                None => return Err(client::zk::Error::SessionExpired.into()),
+                Some(_) if running.is_still_controller().await? => continue,
+                Some(_) => return Ok(Over::Replaced),
+            },
+            seen = watches.brokers.changed() => {
+                seen.ok_or(client::zk::Error::SessionExpired)?;
+                Event::Brokers(running.control.registry.brokers().await?)
+            }
+            seen = watches.topics.changed() => match running.topics_event(seen.ok_or(client::zk::Error::SessionExpired)?).await? {
+                Some(event) => event,
+                None => continue,
+            },
+            seen = watches.deletions.changed() => {
+                seen.ok_or(client::zk::Error::SessionExpired)?;
+                Event::Deletions(running.control.registry.wanted_gone().await?)
+            }
+            seen = watches.preferred.changed() => {
+                seen.ok_or(client::zk::Error::SessionExpired)?;
+                running.legacy_preferred().await?;
+                continue;
+            }
+            seen = watches.configs.changed() => {
+                seen.ok_or(client::zk::Error::SessionExpired)?;
+                Event::Unclean(running.control.registry.unclean_topics().await?)
+            }
+            ask = running.control.asks.recv() => match ask {
+                Some(ask) => running.event_of(ask),
+                None => return Ok(Over::Replaced),
+            },
+            Some(written) = running.writes.join_next() => match written {
+                Ok((id, result)) => Event::Written { id, result: result? },
+                // A task that writes does not panic, and is not aborted before this one ends.
+                Err(_) => return Ok(Over::Reread),
+            },
+        };
+        let mut commands = Vec::new();
+        running.controller.step(event, &mut commands);
+        if let Some(over) = running.run(commands).await? {
+            return Ok(over);
+        }
+    }
+}
+
+impl Running<'_> {
+    /// Does what the controller wants; `Some` if it wants to stop.
+    async fn run(&mut self, commands: Vec<Command>) -> Result<Option<Over>, RegistryError> {
+        for command in commands {
+            match command {
+                Command::Write { id, write } => {
+                    let registry = self.control.registry.clone();
+                    let version = self.control.epoch_version;
+                    self.writes
+                        .spawn(async move { (id, registry.write(version, &write, random::uuid).await) });
+                }
+                Command::Order { broker, order } => self.order(broker, order).await,
+                Command::Answer(ticket, answer) => {
+                    if let Some(waiting) = self.tickets.remove(&ticket) {
+                        // Whoever asked may have stopped waiting.
+                        let _ = waiting.send(answer);
+                    }
+                }
+                Command::Reread => return Ok(Some(Over::Reread)),
+                Command::Resign => return Ok(Some(Over::Replaced)),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn order(&self, broker: i32, order: Order) {
+        if broker != self.control.me {
+            tracing::warn!(broker, "orders to other brokers are not sent by this release");
+            return;
+        }
+        let orders = Orders {
+            controller: self.control.me,
+            controller_epoch: self.control.epoch,
+            brokers: Arc::new(self.controller.brokers().clone()),
+            order,
+        };
+        // The receiver ends only with the process.
+        let _ = self.control.orders.send(orders).await;
+    }
+
+    fn event_of(&mut self, ask: Ask) -> Event {
+        match ask {
+            Ask::Report(event) => event,
+            Ask::Request(request, answer) => {
+                self.tickets_count += 1;
+                let ticket = Ticket(self.tickets_count);
+                self.tickets.insert(ticket, answer);
+                match request {
+                    Request::Prefer(partitions) => Event::Prefer { ticket: Some(ticket), partitions },
+                    Request::Leaving { broker, epoch } => Event::Leaving { ticket, broker, epoch },
+                    Request::ChangeIsr(change) => Event::ChangeIsr { ticket, change },
+                }
+            }
+        }
+    }
+
+    /// What a notice below `/brokers/topics` means; partitions and their states are of the controller's own making.
+    async fn topics_event(&mut self, notice: client::zk::Notice) -> Result<Option<Event>, RegistryError> {
+        use client::zk::{EventType, Notice};
+        let changed_topic = match &notice {
+            Notice::Changed(event) => {
+                match event.path.strip_prefix(paths::TOPICS).map(|rest| rest.trim_start_matches('/')) {
+                    Some(name) if name.contains('/') => return Ok(None),
+                    Some(name) if event.kind == EventType::NodeDataChanged && !name.is_empty() => {
+                        Some(name.to_owned())
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        if let Some(name) = changed_topic {
+            let found = self.control.registry.assignment(&name).await?;
+            return Ok(found.map(|(assignment, _)| Event::Assigned(name, assignment)));
+        }
+        let topics = self.control.registry.topics(&self.known_topics).await?;
+        self.known_topics = topics.keys().cloned().collect();
+        Ok(Some(Event::Topics(topics)))
+    }
+
+    /// Old tools ask for preferred leaders by a node, which goes once that was tried.
+    async fn legacy_preferred(&mut self) -> Result<(), RegistryError> {
+        let Some(partitions) = self.control.registry.take_preferred_wish().await? else { return Ok(()) };
+        let mut commands = Vec::new();
+        self.controller.step(Event::Prefer { ticket: None, partitions: Some(partitions) }, &mut commands);
+        self.run(commands).await?;
+        Ok(())
+    }
+
+    async fn is_still_controller(&self) -> Result<bool, RegistryError> {
+        self.control.registry.is_controller(self.control.me).await
+    }
+}

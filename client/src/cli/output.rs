@@ -1,0 +1,122 @@
+//! Columns for people, tabs for scripts, JSON for programs.
+
+use std::io::{self, Write};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value};
+
+use super::flags::Format;
+
+/// Rows of values under names.
+#[derive(Debug)]
+pub(super) struct Table {
+    columns: &'static [&'static str],
+    rows: Vec<Vec<Value>>,
+}
+
+impl Table {
+    pub(super) fn new(columns: &'static [&'static str]) -> Table {
+        Table { columns, rows: Vec::new() }
+    }
+
+    pub(super) fn row(&mut self, values: impl IntoIterator<Item = Value>) {
+        let row: Vec<Value> = values.into_iter().collect();
+        assert_eq!(row.len(), self.columns.len(), "a value for each column");
+        self.rows.push(row);
+    }
+
+    pub(super) fn print(&self, format: Format) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        match format {
+            Format::Json => {
+                let rows: Vec<Value> = self.rows.iter().map(|row| object(self.columns, row)).collect();
+                serde_json::to_writer_pretty(&mut out, &rows)?;
+                writeln!(out)
+            }
+            Format::Plain => {
+                for row in &self.rows {
+                    writeln!(out, "{}", row.iter().map(text).collect::<Vec<_>>().join("\t"))?;
+                }
+                Ok(())
+            }
+            Format::Table => out.write_all(self.aligned().as_bytes()),
+        }
+    }
+
+    fn aligned(&self) -> String {
+        let header: Vec<String> = self.columns.iter().map(|name| name.to_uppercase()).collect();
+        let mut lines = vec![header];
+        lines.extend(self.rows.iter().map(|row| row.iter().map(text).collect()));
+        let width =
+            |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        let mut aligned = String::new();
+        for line in &lines {
+            let cells: Vec<String> =
+                line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            aligned.push_str(cells.join("  ").trim_end());
+            aligned.push('\n');
+        }
+        aligned
+    }
+}
+
+/// One row by itself: a JSON object in a line of its own, or values with blanks or tabs.
+pub(super) fn print_line(format: Format, columns: &[&str], row: &[Value]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", object(columns, row))?,
+        Format::Plain => writeln!(out, "{}", row.iter().map(text).collect::<Vec<_>>().join("\t"))?,
+        Format::Table => {
+            let cells: Vec<String> = row.iter().map(|value| format!("{:9}", text(value))).collect();
+            writeln!(out, "{}", cells.join("  ").trim_end())?;
+        }
+    }
+    out.flush()
+}
+
+fn object(columns: &[&str], row: &[Value]) -> Value {
+    let fields = columns.iter().map(|name| name.replace(' ', "_")).zip(row.iter().cloned());
+    Value::Object(fields.collect::<Map<String, Value>>())
+}
+
+/// Without quotes, and on one line.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.chars().flat_map(printable).collect(),
+        other => other.to_string(),
+    }
+}
+
+fn printable(character: char) -> Vec<char> {
+    if character.is_control() { character.escape_default().collect() } else { vec![character] }
+}
+
+/// Data as JSON: a text if it is one, else its base64 under another name.
+pub(super) fn data_field(data: &[u8]) -> (&'static str, Value) {
+    match std::str::from_utf8(data) {
+        Ok(text) => ("data", text.into()),
+        Err(_) => ("data_base64", BASE64_STANDARD.encode(data).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_control_characters_harmless() {
+        let mut table = Table::new(&["name", "n"]);
+        table.row(["żółw".into(), 1.into()]);
+        table.row(["a\x1b[2J\nb".into(), Value::Null]);
+        assert_eq!(table.aligned(), "NAME           N\nżółw           1\na\\u{1b}[2J\\nb  -\n");
+    }
+
+    #[test]
+    fn data_is_text_or_base64() {
+        assert_eq!(data_field(b"x"), ("data", "x".into()));
+        assert_eq!(data_field(&[0xff]), ("data_base64", "/w==".into()));
+    }
+}

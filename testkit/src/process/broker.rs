@@ -1,0 +1,97 @@
+//! Our broker, on a coordinator that somebody else runs.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use tempfile::TempDir;
+
+use super::child::Process;
+use super::ports::free_port;
+use super::server::binary;
+
+/// How long a broker may take to serve, or to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running broker with its directory and port, which stay the same over restarts.
+#[derive(Debug)]
+pub struct Broker {
+    process: Process,
+    port: u16,
+    // Declared last: the directory goes after the process that works in it.
+    home: TempDir,
+}
+
+impl Broker {
+    /// Starts broker 1 with the given `zookeeper.connect` (chroot included) and waits until it serves.
+    pub fn start(zookeeper_connect: &str) -> Result<Broker> {
+        let home = TempDir::with_prefix("rookery-broker-")?;
+        let port = free_port();
+        let settings = [
+            ("broker.id", "1".to_owned()),
+            ("listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
+            ("log.dirs", home.path().join("logs").display().to_string()),
+            ("zookeeper.connect", zookeeper_connect.to_owned()),
+            ("offsets.topic.replication.factor", "1".to_owned()),
+            ("offsets.topic.num.partitions", "4".to_owned()),
+            ("group.initial.rebalance.delay.ms", "0".to_owned()),
+        ];
+        let text: String = settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        std::fs::write(home.path().join("server.properties"), text)?;
+        let mut broker = Broker { process: launch(&home)?, port, home };
+        broker.await_serving()?;
+        Ok(broker)
+    }
+
+    /// `host:port` of the broker.
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// SIGTERM and a new start on the same directory and port.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process.terminate(PATIENCE)?;
+        self.relaunch()
+    }
+
+    /// SIGKILL, and the same.
+    pub fn kill_and_restart(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.relaunch()
+    }
+
+    fn relaunch(&mut self) -> Result<()> {
+        self.process = launch(&self.home)?;
+        self.await_serving()
+    }
+
+    fn await_serving(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let server = self.bootstrap();
+        let asks = || -> Result<bool> {
+            let mut command = Command::new(binary("broker")?);
+            Ok(command.args(["healthcheck", "--server", &server]).output()?.status.success())
+        };
+        while !asks()? {
+            if let Some(status) = self.process.ended() {
+                bail!("the broker ended with {status} before it served:\n{}", self.last_words());
+            }
+            if Instant::now() > deadline {
+                bail!("the broker does not serve after {PATIENCE:?}:\n{}", self.last_words());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The end of what it logged.
+    pub fn last_words(&self) -> String {
+        self.process.log_tail(4000)
+    }
+}
+
+fn launch(home: &TempDir) -> Result<Process> {
+    let mut command = Command::new(binary("broker")?);
+    command.current_dir(home.path()).args(["--config", "server.properties"]);
+    Process::start(&mut command, &home.path().join("broker.log"))
+}

@@ -1,0 +1,332 @@
+//! Our broker on our coordinator, or on Apache ZooKeeper with `CLIENT_AGAINST=zookeeper`, as a client of the wire sees it.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use broker::config::{Config, Sources};
+use broker::server::Running;
+use bytes::Bytes;
+use client::wire::kafka::batch::{BatchBuilder, BatchOptions, batches};
+use client::wire::kafka::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use client::wire::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use client::wire::kafka::messages::find_coordinator::FindCoordinatorRequest;
+use client::wire::kafka::messages::init_producer_id::InitProducerIdRequest;
+use client::wire::kafka::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
+use client::wire::kafka::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use client::wire::kafka::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use client::wire::kafka::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use client::wire::kafka::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic};
+use client::wire::kafka::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use client::wire::kafka::writer::join;
+use client::wire::kafka::{ErrorCode, Reader, Records, Request, ResponseHeader, frame};
+use support::start;
+use testkit::process::{Options, Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+async fn start_broker(coordinator: &Server, data: &Path, more: &[(&str, &str)]) -> Running {
+    let connect = format!("{}/cluster", coordinator.connect_string());
+    let own = [
+        ("broker.id", "1"),
+        ("listeners", "PLAINTEXT://127.0.0.1:0"),
+        ("log.dirs", data.to_str().expect("a plain path")),
+        ("zookeeper.connect", &connect),
+        ("offsets.topic.replication.factor", "1"),
+        ("offsets.topic.num.partitions", "3"),
+        ("group.initial.rebalance.delay.ms", "0"),
+    ];
+    let flags = own.iter().chain(more).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let (config, problems) = Config::load(&Sources { flags, ..Sources::default() });
+    let config = config.unwrap_or_else(|| panic!("{:?}", problems.errors));
+    Running::start(config).await.expect("the broker starts")
+}
+
+fn address(broker: &Running) -> SocketAddr {
+    broker.addresses[0].1
+}
+
+/// A connection that asks and waits for the answer.
+struct Wire(TcpStream);
+
+impl Wire {
+    async fn to(broker: &Running) -> Wire {
+        Wire(TcpStream::connect(address(broker)).await.expect("connected"))
+    }
+
+    async fn ask<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
+        let parts = frame::request(request, version, 7, Some(&"test".into())).expect("it can be written");
+        self.0.write_all(&join(&parts)).await.expect("sent");
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length).await.expect("an answer");
+        let mut answer = vec![0; i32::from_be_bytes(length) as usize];
+        self.0.read_exact(&mut answer).await.expect("all of it");
+        let mut reader = Reader::new(Bytes::from(answer));
+        let header = ResponseHeader::decode(&mut reader, R::KEY, version).expect("a header");
+        assert_eq!(header.correlation_id, 7);
+        let response = client::wire::kafka::Message::decode(&mut reader, version).expect("the answer");
+        reader.finish().expect("nothing behind it");
+        response
+    }
+
+    /// Makes a topic of one partition.
+    async fn create(&mut self, name: &str) {
+        let topic = CreatableTopic {
+            name: name.into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        let made = self.ask(&request, 7).await;
+        assert_eq!(made.topics[0].error_code, ErrorCode::NONE, "{:?}", made.topics[0].error_message);
+    }
+
+    async fn produce(&mut self, topic: &str, batch: Bytes) -> (ErrorCode, i64) {
+        let partition = PartitionProduceData { index: 0, records: Some(Records::Bytes(batch)) };
+        let topic = TopicProduceData { name: topic.into(), partition_data: vec![partition] };
+        let request =
+            ProduceRequest { acks: -1, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() };
+        let answer = self.ask(&request, 9).await;
+        let partition = &answer.responses[0].partition_responses[0];
+        (partition.error_code, partition.base_offset)
+    }
+
+    async fn fetch(&mut self, topic: &str, offset: i64) -> Result<Vec<(i64, Bytes)>, ErrorCode> {
+        let partition =
+            FetchPartition { fetch_offset: offset, partition_max_bytes: 1 << 20, ..Default::default() };
+        let topics =
+            vec![FetchTopic { topic: topic.into(), partitions: vec![partition], ..Default::default() }];
+        let request = FetchRequest { max_wait_ms: 100, min_bytes: 1, topics, ..Default::default() };
+        let answer = self.ask(&request, 11).await;
+        let partition = &answer.responses[0].partitions[0];
+        if partition.error_code != ErrorCode::NONE {
+            return Err(partition.error_code);
+        }
+        let Some(Records::Bytes(bytes)) = partition.records.clone() else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for batch in batches(bytes) {
+            for record in batch.expect("whole").records(1 << 20).expect("readable") {
+                let record = record.expect("readable");
+                found.push((record.offset, record.value.unwrap_or_default()));
+            }
+        }
+        Ok(found.into_iter().filter(|(at, _)| *at >= offset).collect())
+    }
+}
+
+fn batch(values: &[&str]) -> Bytes {
+    batch_of(BatchOptions::default(), values)
+}
+
+/// The time of all records: now, for old ones would be retired.
+fn record_time() -> i64 {
+    static TIME: OnceLock<i64> = OnceLock::new();
+    *TIME.get_or_init(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        i64::try_from(since.as_millis()).expect("before the end of time")
+    })
+}
+
+fn batch_of(options: BatchOptions, values: &[&str]) -> Bytes {
+    let mut builder = BatchBuilder::new(options);
+    for value in values {
+        builder.push(record_time(), None, Some(value.as_bytes()));
+    }
+    builder.build().expect("small")
+}
+
+fn values(found: &[(i64, Bytes)]) -> Vec<(i64, &str)> {
+    found.iter().map(|(offset, value)| (*offset, std::str::from_utf8(value).expect("text"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_produced_is_read_also_after_a_restart() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    assert_eq!(wire.produce("t", batch(&["a", "b"])).await, (ErrorCode::NONE, 0));
+    assert_eq!(wire.produce("t", batch(&["c"])).await, (ErrorCode::NONE, 2));
+    assert_eq!(values(&wire.fetch("t", 1).await.expect("read")), [(1, "b"), (2, "c")]);
+    assert_eq!(wire.fetch("t", 3).await.expect("read"), []);
+    assert_eq!(wire.fetch("t", 4).await, Err(ErrorCode::OFFSET_OUT_OF_RANGE));
+    assert_eq!(wire.produce("unknown", batch(&["x"])).await.0, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    broker.stop().await;
+
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    let found = loop {
+        match wire.fetch("t", 0).await {
+            Ok(found) => break found,
+            // The controller has not told this broker yet what it leads.
+            Err(ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    assert_eq!(values(&found), [(0, "a"), (1, "b"), (2, "c")]);
+    assert_eq!(wire.produce("t", batch(&["d"])).await, (ErrorCode::NONE, 3));
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_producer_repeats_is_there_once() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    let given = wire.ask(&InitProducerIdRequest::default(), 4).await;
+    assert_eq!(given.error_code, ErrorCode::NONE);
+    let other = wire.ask(&InitProducerIdRequest::default(), 4).await;
+    assert_ne!(given.producer_id, other.producer_id);
+    let numbered = |base_sequence: i32, value: &str| {
+        let options = BatchOptions {
+            producer_id: given.producer_id,
+            producer_epoch: given.producer_epoch,
+            base_sequence,
+            ..BatchOptions::default()
+        };
+        batch_of(options, &[value])
+    };
+    assert_eq!(wire.produce("t", numbered(0, "a")).await, (ErrorCode::NONE, 0));
+    assert_eq!(wire.produce("t", numbered(1, "b")).await, (ErrorCode::NONE, 1));
+    assert_eq!(wire.produce("t", numbered(0, "a")).await, (ErrorCode::NONE, 0), "told where it is");
+    assert_eq!(wire.produce("t", numbered(3, "d")).await.0, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(values(&wire.fetch("t", 0).await.expect("read")), [(0, "a"), (1, "b")]);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_remember_how_far_they_read_over_a_restart() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    let find = FindCoordinatorRequest { key: "readers".into(), ..Default::default() };
+    let found = wire.ask(&find, 3).await;
+    assert_eq!((found.error_code, found.node_id), (ErrorCode::NONE, 1));
+
+    let protocol = JoinGroupRequestProtocol { name: "range".into(), metadata: Bytes::from_static(b"topics") };
+    let join = JoinGroupRequest {
+        group_id: "readers".into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![protocol],
+        ..Default::default()
+    };
+    let invited = wire.ask(&join, 5).await;
+    assert_eq!(invited.error_code, ErrorCode::MEMBER_ID_REQUIRED);
+    let joined = wire.ask(&JoinGroupRequest { member_id: invited.member_id, ..join }, 5).await;
+    assert_eq!((joined.error_code, joined.generation_id, joined.members.len()), (ErrorCode::NONE, 1, 1));
+
+    let partition = OffsetCommitRequestPartition { committed_offset: 42, ..Default::default() };
+    let topic = OffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition] };
+    let commit = |generation: i32, member: &str| OffsetCommitRequest {
+        group_id: "readers".into(),
+        generation_id_or_member_epoch: generation,
+        member_id: member.into(),
+        topics: vec![topic.clone()],
+        ..Default::default()
+    };
+    let refused = wire.ask(&commit(7, &joined.member_id), 8).await;
+    assert_eq!(refused.topics[0].partitions[0].error_code, ErrorCode::ILLEGAL_GENERATION);
+    // The group has no assignment yet, so only a client that is in no group may commit: in another group.
+    let lonely = OffsetCommitRequest { group_id: "lonely".into(), ..commit(-1, "") };
+    let committed = wire.ask(&lonely, 8).await;
+    assert_eq!(committed.topics[0].partitions[0].error_code, ErrorCode::NONE);
+    broker.stop().await;
+
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    let asked = OffsetFetchRequestTopic { name: "t".into(), partition_indexes: vec![0] };
+    let fetch =
+        OffsetFetchRequest { group_id: "lonely".into(), topics: Some(vec![asked]), ..Default::default() };
+    let offset = loop {
+        let answer = wire.ask(&fetch, 7).await;
+        match answer.error_code {
+            ErrorCode::NONE => break answer.topics[0].partitions[0].committed_offset,
+            ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS => {}
+            error => panic!("{error:?}"),
+        }
+    };
+    assert_eq!(offset, 42);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_come_on_first_use_and_times_lead_to_offsets() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[("num.partitions", "2")]).await;
+    let mut wire = Wire::to(&broker).await;
+    let named = |name: &str| MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic { name: Some(name.into()), ..Default::default() }]),
+        ..Default::default()
+    };
+    let seen = wire.ask(&named("new"), 9).await;
+    assert_eq!((seen.topics[0].error_code, seen.topics[0].partitions.len()), (ErrorCode::NONE, 2));
+    assert_eq!((seen.controller_id, seen.brokers[0].node_id), (1, 1));
+    let refused = wire.ask(&MetadataRequest { allow_auto_topic_creation: false, ..named("other") }, 9).await;
+    assert_eq!(refused.topics[0].error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    assert_eq!(wire.ask(&named("a/b"), 9).await.topics[0].error_code, ErrorCode::INVALID_TOPIC_EXCEPTION);
+
+    wire.produce("new", batch(&["a", "b"])).await;
+    let mut look = async |timestamp: i64| {
+        let partition = ListOffsetsPartition { timestamp, ..Default::default() };
+        let topic = ListOffsetsTopic { name: "new".into(), partitions: vec![partition] };
+        let answer = wire.ask(&ListOffsetsRequest { topics: vec![topic], ..Default::default() }, 7).await;
+        answer.topics[0].partitions[0].offset
+    };
+    assert_eq!((look(-2).await, look(-1).await), (0, 2));
+    assert_eq!((look(record_time()).await, look(record_time() + 1).await), (0, -1));
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_ends_one_connection_and_nothing_else() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    for garbage in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\0",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"\0\0\0\x0a\x7f\xff\0\0\0\0\0\x01\xff\xff",
+        b"\0\0\0\x0a\0\x03\0\x63\0\0\0\x01\xff\xff",
+        b"\0\0\0\x04\0\x03\0\x01",
+    ] {
+        let mut stream = TcpStream::connect(address(&broker)).await.expect("connected");
+        stream.write_all(garbage).await.expect("sent");
+        let mut rest = Vec::new();
+        let read =
+            tokio::time::timeout(std::time::Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+        assert!(matches!(read, Ok(Ok(0) | Err(_))), "{garbage:?}: {read:?}");
+    }
+    // A version of ApiVersions that nobody knows is answered in the oldest form, and the connection goes on.
+    let mut stream = TcpStream::connect(address(&broker)).await.expect("connected");
+    stream.write_all(b"\0\0\0\x0b\0\x12\0\x63\0\0\0\x09\xff\xff\0").await.expect("sent");
+    let mut answer = [0; 20];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(answer[4..10], [0, 0, 0, 9, 0, 35]);
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    let mut damaged = batch(&["a"]).to_vec();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    assert_eq!(wire.produce("t", damaged.into()).await.0, ErrorCode::CORRUPT_MESSAGE);
+    assert_eq!(wire.produce("t", Bytes::new()).await.0, ErrorCode::INVALID_RECORD);
+    assert_eq!(wire.produce("t", batch(&["a"])).await, (ErrorCode::NONE, 0));
+    broker.stop().await;
+}
