@@ -28,7 +28,7 @@ pub fn membership(configured: &config::Membership) -> Membership {
 pub struct KnownMembers {
     /// By the last change that is known to be committed.
     pub membership: Membership,
-    /// Where that change is; zero if files say who they are, or if it cannot be told.
+    /// Where that change is; zero if files say who they are.
     pub at: Zxid,
     /// A change that may not be committed.
     pub next: Option<(Zxid, Membership)>,
@@ -52,11 +52,11 @@ impl KnownMembers {
         let settled = epoch_of(last) > epoch_of(changed_at);
         Some(match members.before.as_deref().filter(|_| !settled) {
             None => KnownMembers { membership: now, at: changed_at, next: None },
-            Some(before) => KnownMembers {
-                membership: membership(&config::Membership::parse(before).ok()?),
-                at: Zxid::ZERO,
-                next: Some((changed_at, now)),
-            },
+            Some(before) => {
+                let before = config::Membership::parse(before).ok()?;
+                let at = Zxid(before.version);
+                KnownMembers { membership: membership(&before), at, next: Some((changed_at, now)) }
+            }
         })
     }
 }

@@ -90,8 +90,7 @@ impl Leading {
             Stage::Choosing => {}
             Stage::Accepting | Stage::Syncing if accepted > self.epoch && common.is_voter_id(from) => {
                 // It promised a later epoch to somebody who did not make it.
-                self.stage = Stage::Discovering;
-                self.choose_epoch(common, out);
+                self.discover_again(common, from, out);
             }
             Stage::Established if accepted > self.epoch && self.turning.is_none() => {
                 self.turn_epoch(common, accepted + 1, now, out);
@@ -120,6 +119,17 @@ impl Leading {
         }
     }
 
+    /// Looks for a later epoch. Everybody but `fresh`, which has just joined, joins again: a promise that is on its way is for
+    /// the epoch that is given up.
+    fn discover_again(&mut self, common: &mut Common, fresh: MemberId, out: &mut Vec<Effect>) {
+        self.stage = Stage::Discovering;
+        let others: Vec<MemberId> = self.learners.keys().copied().filter(|id| *id != fresh).collect();
+        for id in others {
+            self.dismiss(common, id, out);
+        }
+        self.choose_epoch(common, out);
+    }
+
     /// Picks the epoch when enough have joined.
     pub(super) fn choose_epoch(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
         let voice = |id: MemberId| {
@@ -136,7 +146,6 @@ impl Leading {
         let promised = promised.max(common.intended().accepted).max(epoch_of(common.history.last()));
         self.epoch = promised + 1;
         self.stage = Stage::Choosing;
-        self.learners.values_mut().for_each(|learner| learner.promise = None);
         common.save_epochs(self.epoch, None, out);
     }
 
@@ -164,7 +173,13 @@ impl Leading {
                     learner.promise = Some(false);
                     self.outrun_us.get_or_insert(now);
                 }
-                self.begin_sync_if_enough(common, out)
+                let next = self.begin_sync_if_enough(common, out);
+                if !counts && self.stage == Stage::Accepting && common.is_voter_id(from) {
+                    // It accepted this epoch before it can remember, perhaps from somebody else; the next one is nobody's.
+                    self.dismiss(common, from, out);
+                    self.discover_again(common, from, out);
+                }
+                next
             }
             Stage::Syncing | Stage::Established => {
                 self.begin_sync(common, from, out);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use client::wire::zk::Zxid;
+use coordinator::member::KnownMembers;
 use coordinator::zab::{Input, MemberId, Membership, Voter, epoch_of};
 
 use super::World;
@@ -20,38 +21,30 @@ impl World {
         }
     }
 
-    /// Who the members are by what a state holds, and a change that may not be committed. A leader of a later epoch has
-    /// everything before committed, before it gives out the first place of its own.
-    pub(super) fn members_of(&self, at: At, state: &State) -> (Membership, Option<(Zxid, Membership)>) {
+    /// Who the members are by what a state holds, where that was decided, and a change that may not be committed. A leader
+    /// of a later epoch has everything before committed, before it gives out the first place of its own.
+    pub(super) fn members_of(&self, at: At, state: &State) -> KnownMembers {
         let (since, configured) = &self.members[at].configured;
         if *since > state.zxid() {
-            return (Membership::clone(configured), None);
+            return KnownMembers::unchanged(Membership::clone(configured));
         }
         let mut changes = state.applied().iter().rev().filter_map(|applied| {
             self.changes.get(&applied.identity).map(|members| (applied.zxid, Membership::clone(members)))
         });
-        let Some((zxid, last)) = changes.next() else { return (self.configuration.membership.clone(), None) };
-        if epoch_of(state.zxid()) > epoch_of(zxid) {
-            return (last, None);
+        let configured = || (Zxid::ZERO, self.configuration.membership.clone());
+        let (changed_at, last) = changes.next().unwrap_or_else(configured);
+        if changed_at == Zxid::ZERO || epoch_of(state.zxid()) > epoch_of(changed_at) {
+            return KnownMembers { membership: last, at: changed_at, next: None };
         }
-        let before =
-            changes.next().map_or_else(|| self.configuration.membership.clone(), |(_, members)| members);
-        (before, Some((zxid, last)))
-    }
-
-    /// Where the last change of the members in a state is.
-    pub(super) fn last_change(&self, state: &State) -> Zxid {
-        let changes =
-            state.applied().iter().rev().filter(|applied| self.changes.contains_key(&applied.identity));
-        changes.map(|applied| applied.zxid).next().unwrap_or_default()
+        let (at, before) = changes.next().unwrap_or_else(configured);
+        KnownMembers { membership: before, at, next: Some((changed_at, last)) }
     }
 
     /// The state was built anew, and with it what it says about members.
     pub(super) fn tell_members(&mut self, at: At) {
         let Some(process) = &self.members[at].process else { return };
         if process.state.applied().iter().any(|applied| self.changes.contains_key(&applied.identity)) {
-            let (membership, next) = self.members_of(at, &process.state);
-            let since = if next.is_some() { Zxid::ZERO } else { self.last_change(&process.state) };
+            let KnownMembers { membership, at: since, next } = self.members_of(at, &process.state);
             self.give(at, Input::Members { membership, at: since, next });
         }
     }
@@ -67,9 +60,9 @@ impl World {
             return sets;
         }
         for (at, member) in self.members.iter().enumerate() {
-            let (now, next) = self.members_of(at, &member.device.state());
-            sets.push(now);
-            sets.extend(next.map(|(_, members)| members));
+            let known = self.members_of(at, &member.device.state());
+            sets.push(known.membership);
+            sets.extend(known.next.map(|(_, members)| members));
         }
         sets
     }

@@ -28,6 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use client::wire::zk::Zxid;
+use coordinator::member::KnownMembers;
 use coordinator::zab::{Epochs, Input, MemberId, Membership, Persistent, Replica, Standing};
 
 use self::agenda::{Agenda, At, Happening};
@@ -400,8 +401,7 @@ impl World {
         recent
             .iter_mut()
             .for_each(|entry| entry.members = self.changes.get(&identity(&entry.bytes)).cloned());
-        let (membership, next) = self.members_of(at, &state);
-        let members_at = if next.is_some() { Zxid::ZERO } else { self.last_change(&state) };
+        let KnownMembers { membership, at: members_at, next } = self.members_of(at, &state);
         let member = &mut self.members[at];
         let settings = self.configuration.settings(member.id, membership);
         let epochs = member.device.epochs();
