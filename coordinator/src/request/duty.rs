@@ -294,11 +294,12 @@ impl Service {
             Op::CreateSession { .. } => {
                 self.ties.owners.insert(session, from);
             }
-            _ if *self.ties.owners.entry(session).or_insert(from) != from => {
-                return self.send_letter(Some(from), Letter::Refused { serial });
-            }
+            // Whoever knows the password may end a session, wherever it lives by now.
             Op::CloseSession => {
                 self.ending.insert(session);
+            }
+            _ if *self.ties.owners.entry(session).or_insert(from) != from => {
+                return self.send_letter(Some(from), Letter::Refused { serial });
             }
             _ => self.clock.touch(session),
         }

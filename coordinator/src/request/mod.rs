@@ -549,7 +549,7 @@ impl Service {
             self.clients.metrics.write_per_namespace.record(path, frame.len() as u64);
         }
         let session = self.clients.get(id).map(|connection| connection.session).unwrap_or_default();
-        if self.has_moved(session) {
+        if !matches!(request, Request::CloseSession) && self.has_moved(session) {
             self.clients.close(id);
             return;
         }

@@ -410,9 +410,11 @@ impl Leading {
         common.deliver(out);
         let learners: Vec<MemberId> = self.learners.keys().copied().collect();
         for id in learners {
-            if self.learners[&id].in_step.is_some() {
+            let learner = &self.learners[&id];
+            if learner.in_step.is_some() {
                 self.let_serve(common, id, out);
-            } else if !common.is_voter_id(id) && self.learners[&id].promise.is_some() {
+            } else if learner.promise.is_some() && learner.sync == Sync::None {
+                // An observer; but not one that was a voter until a moment ago and is being brought up already.
                 self.begin_sync(common, id, out);
             }
         }
