@@ -325,20 +325,28 @@ impl Producers {
     }
 }
 
+/// One entry for each batch that is remembered, the newest of a producer last. Kafka writes only that one, and when it
+/// reads several of the same producer, the last counts.
 fn snapshot(producers: &BTreeMap<i64, Producer>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(SNAPSHOT_HEADER_BYTES + producers.len() * SNAPSHOT_ENTRY_BYTES);
+    let count = producers.values().map(|producer| producer.batches.len().max(1)).sum::<usize>();
+    let mut out = Vec::with_capacity(SNAPSHOT_HEADER_BYTES + count * SNAPSHOT_ENTRY_BYTES);
     out.put_i16(SNAPSHOT_VERSION);
     out.put_u32(0);
-    out.put_i32(producers.len() as i32);
+    out.put_i32(count as i32);
     for (id, producer) in producers {
-        out.put_i64(*id);
-        out.put_i16(producer.epoch);
-        out.put_i32(producer.last_sequence());
-        out.put_i64(producer.last_offset());
-        out.put_i32(producer.batches.back().map_or(0, |batch| batch.offset_delta));
-        out.put_i64(producer.last_timestamp);
-        out.put_i32(producer.coordinator_epoch);
-        out.put_i64(producer.txn_first_offset.unwrap_or(-1));
+        let mut put = |batch: Option<&SentBatch>, timestamp: i64, txn_first_offset: Option<i64>| {
+            out.put_i64(*id);
+            out.put_i16(producer.epoch);
+            out.put_i32(batch.map_or(-1, |batch| batch.last_sequence));
+            out.put_i64(batch.map_or(-1, |batch| batch.last_offset));
+            out.put_i32(batch.map_or(0, |batch| batch.offset_delta));
+            out.put_i64(timestamp);
+            out.put_i32(producer.coordinator_epoch);
+            out.put_i64(txn_first_offset.unwrap_or(-1));
+        };
+        let earlier = producer.batches.len().saturating_sub(1);
+        producer.batches.iter().take(earlier).for_each(|batch| put(Some(batch), batch.timestamp, None));
+        put(producer.batches.back(), producer.last_timestamp, producer.txn_first_offset);
     }
     let crc = crc32c::crc32c(&out[6..]);
     out[2..6].copy_from_slice(&crc.to_be_bytes());
@@ -355,10 +363,13 @@ fn parse_snapshot(mut bytes: &[u8]) -> Option<BTreeMap<i64, Producer>> {
     {
         return None;
     }
-    let mut producers = BTreeMap::new();
+    let mut producers: BTreeMap<i64, Producer> = BTreeMap::new();
     for _ in 0..count {
         let id = bytes.get_i64();
         let mut producer = Producer::new(bytes.get_i16());
+        if let Some(earlier) = producers.remove(&id).filter(|earlier| earlier.epoch == producer.epoch) {
+            producer.batches = earlier.batches;
+        }
         let (last_sequence, last_offset, offset_delta) = (bytes.get_i32(), bytes.get_i64(), bytes.get_i32());
         producer.last_timestamp = bytes.get_i64();
         producer.coordinator_epoch = bytes.get_i32();
@@ -366,6 +377,9 @@ fn parse_snapshot(mut bytes: &[u8]) -> Option<BTreeMap<i64, Producer>> {
         if last_offset >= 0 {
             let timestamp = producer.last_timestamp;
             producer.batches.push_back(SentBatch { last_sequence, last_offset, offset_delta, timestamp });
+        }
+        while producer.batches.len() > BATCHES_MAX {
+            producer.batches.pop_front();
         }
         producers.insert(id, producer);
     }

@@ -22,17 +22,17 @@ fn producer(epoch: i16, sequences: &[i32], txn: Option<i64>) -> Producer {
 fn a_snapshot_has_kafkas_layout() {
     let two = BTreeMap::from([(1000, producer(0, &[4, 5], None)), (1001, producer(2, &[], Some(40)))]);
     let bytes = snapshot(&two);
-    assert_eq!(bytes.len(), 102);
+    assert_eq!(bytes.len(), 148);
     assert_eq!(bytes[..2], [0, 1]);
     assert_eq!(bytes[2..6], crc32c::crc32c(&bytes[6..]).to_be_bytes());
-    assert_eq!(bytes[6..10], 2_i32.to_be_bytes());
-    assert_eq!(bytes[10..18], 1000_i64.to_be_bytes());
-    assert_eq!(bytes[20..24], 5_i32.to_be_bytes(), "the last sequence");
-    assert_eq!(bytes[24..32], 105_i64.to_be_bytes(), "the last offset");
-    assert_eq!(bytes[48..56], (-1_i64).to_be_bytes(), "no transaction");
-    let read = parse_snapshot(&bytes).expect("good");
-    assert_eq!(read[&1000], producer(0, &[5], None), "of the batches the last is kept");
-    assert_eq!(read[&1001], two[&1001]);
+    assert_eq!(bytes[6..10], 3_i32.to_be_bytes(), "entries");
+    for (entry, sequence) in [(&bytes[10..56], 4_i32), (&bytes[56..102], 5)] {
+        assert_eq!(entry[..8], 1000_i64.to_be_bytes());
+        assert_eq!(entry[10..14], sequence.to_be_bytes(), "the last sequence");
+        assert_eq!(entry[14..22], (100 + i64::from(sequence)).to_be_bytes(), "the last offset");
+        assert_eq!(entry[38..46], (-1_i64).to_be_bytes(), "no transaction");
+    }
+    assert_eq!(parse_snapshot(&bytes).expect("good"), two);
 }
 
 #[test]
