@@ -1,5 +1,6 @@
 //! The bench at its smallest, against our server only, so that it never rots.
 
+use testkit::bench::broker::{BrokerPlan, Maker, run_brokers};
 use testkit::bench::{self, CASES, Plan, Shape};
 use testkit::process::Kind;
 
@@ -46,4 +47,35 @@ fn every_case_of_ensembles_runs() {
         assert!(text.contains(figure), "no figure for {figure}:\n{text}");
     }
     assert!(text.contains("| set | 4 × 10 | coordinator |"), "no row for set:\n{text}");
+}
+
+#[test]
+fn every_case_of_brokers_runs() {
+    let home = tempfile::tempdir().expect("a directory");
+    let quick = BrokerPlan::quick(home.path().to_path_buf());
+    let plan = BrokerPlan {
+        seconds: 0.05,
+        // The tools are Java programs.
+        cases: quick.cases.iter().filter(|case| *case != "tools").cloned().collect(),
+        produce: quick.produce.iter().copied().take(2).collect(),
+        topic_bytes: 8 << 20,
+        rates: vec![200],
+        partitions: 100,
+        recovery_bytes: 8 << 20,
+        ..quick
+    };
+    let report = run_brokers(&plan).expect("the bench runs");
+    assert!(report.operations(Maker::Ours) > 0, "nothing was measured");
+    let text = report.markdown();
+    for figure in [
+        "| produce 100 B in 16 KiB, acks 1, none, 1 p | rookery |",
+        "| consume, warm, 4 connections | rookery |",
+        "| consume, cold, 1 connection | rookery |",
+        "| end to end, 1 KiB, 200 a second | rookery |",
+        "first acknowledged record",
+        "creating 100 partitions",
+        "kill -9 to the next record",
+    ] {
+        assert!(text.contains(figure), "no figure for {figure}:\n{text}");
+    }
 }

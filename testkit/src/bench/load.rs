@@ -53,6 +53,8 @@ pub struct Tally {
     pub own_cpu: Duration,
     /// The server's resident memory at the end.
     pub resident: u64,
+    /// Bytes of data in the measured time, where that is counted.
+    pub bytes: u64,
 }
 
 impl Tally {
@@ -65,6 +67,7 @@ impl Tally {
         self.server_cpu += other.server_cpu;
         self.own_cpu += other.own_cpu;
         self.resident = self.resident.max(other.resident);
+        self.bytes += other.bytes;
     }
 
     /// Operations per second.
@@ -83,8 +86,44 @@ impl Tally {
     }
 }
 
+/// What one connection says, and what it makes of the answers.
+pub(super) trait Talk {
+    /// Appends the frame of one request with the given number.
+    fn ask(&mut self, number: i32, out: &mut Vec<u8>);
+    /// What a frame from the server says, length word included.
+    fn hear(&mut self, frame: &[u8]) -> Result<Heard>;
+}
+
+/// What a frame from the server says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// Whether it answers a request.
+    pub(super) answers: bool,
+    /// Whether the answer is an error.
+    pub(super) failed: bool,
+    /// Operations that the answer stands for: the request itself, or records.
+    pub(super) operations: u64,
+    /// Bytes of data that went over with them.
+    pub(super) bytes: u64,
+}
+
 /// Appends the frame of one request with the given xid.
 pub(super) type NextRequest = Box<dyn FnMut(i32, &mut Vec<u8>)>;
+
+/// A coordinator's client whose requests are one operation each.
+struct Session(NextRequest);
+
+impl Talk for Session {
+    fn ask(&mut self, number: i32, out: &mut Vec<u8>) {
+        (self.0)(number, out);
+    }
+
+    fn hear(&mut self, frame: &[u8]) -> Result<Heard> {
+        let header = frame.get(..20).context("a reply without a header")?;
+        let answers = i32::from_be_bytes(header[4..8].try_into()?) >= 0;
+        Ok(Heard { answers, failed: header[16..20] != [0; 4], operations: 1, bytes: 0 })
+    }
+}
 
 /// CPU time of the calling thread.
 pub(super) fn thread_cpu() -> Duration {
@@ -125,8 +164,8 @@ impl Template {
 /// One connection of the generator.
 struct Lane {
     socket: TcpStream,
-    next_request: NextRequest,
-    xid: i32,
+    talk: Box<dyn Talk>,
+    number: i32,
     /// When each request under way was sent, or should have been.
     sent_at: VecDeque<Instant>,
     out: Vec<u8>,
@@ -139,8 +178,8 @@ struct Lane {
 
 impl Lane {
     fn request(&mut self, at: Instant) {
-        self.xid = if self.xid == i32::MAX { 1 } else { self.xid + 1 };
-        (self.next_request)(self.xid, &mut self.out);
+        self.number = if self.number == i32::MAX { 1 } else { self.number + 1 };
+        self.talk.ask(self.number, &mut self.out);
         self.sent_at.push_back(at);
     }
 
@@ -160,7 +199,7 @@ impl Lane {
     }
 }
 
-/// Runs requests from many connections, spread over the addresses, for a while and counts the replies. `probe` tells the
+/// Runs requests from many sessions, spread over the addresses, for a while and counts the replies. `probe` tells the
 /// usage of whoever answers.
 pub(super) fn drive(
     addresses: &[SocketAddr],
@@ -170,18 +209,37 @@ pub(super) fn drive(
     make: &mut dyn FnMut(usize) -> NextRequest,
     probe: &dyn Fn() -> Result<Usage>,
 ) -> Result<Tally> {
-    let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let mut lanes = Vec::with_capacity(shape.connections);
-    for index in 0..shape.connections {
+    let mut open = |index: usize| -> Result<(TcpStream, Box<dyn Talk>)> {
         let hello = Hello { timeout: 40_000, ..Hello::default() };
         let address = addresses[index % addresses.len()];
         let socket = Connection::session(address, &hello)?.0.into_socket();
+        Ok((socket, Box::new(Session(make(index)))))
+    };
+    let (tally, sockets) = converse(shape, pace, seconds, &mut open, probe)?;
+    for mut socket in sockets {
+        let _ = socket.write_all(&Body::request(1, op::CLOSE_SESSION).frame());
+    }
+    Ok(tally)
+}
+
+/// Runs requests over connections of any protocol whose frames begin with their length, and gives the connections back.
+pub(super) fn converse(
+    shape: Shape,
+    pace: Pace,
+    seconds: f64,
+    open: &mut dyn FnMut(usize) -> Result<(TcpStream, Box<dyn Talk>)>,
+    probe: &dyn Fn() -> Result<Usage>,
+) -> Result<(Tally, Vec<TcpStream>)> {
+    let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let mut lanes = Vec::with_capacity(shape.connections);
+    for index in 0..shape.connections {
+        let (socket, talk) = open(index)?;
         socket.set_nonblocking(true)?;
         epoll::add(&poll, &socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
         lanes.push(Lane {
             socket,
-            next_request: make(index),
-            xid: 0,
+            talk,
+            number: 0,
             sent_at: VecDeque::new(),
             out: Vec::new(),
             written: 0,
@@ -213,7 +271,7 @@ enum Phase {
 }
 
 impl Run {
-    fn run(mut self, seconds: f64, probe: &dyn Fn() -> Result<Usage>) -> Result<Tally> {
+    fn run(mut self, seconds: f64, probe: &dyn Fn() -> Result<Usage>) -> Result<(Tally, Vec<TcpStream>)> {
         let warm_up = Duration::from_secs_f64((seconds / 4.0).min(1.0));
         let begin = Instant::now();
         if self.pace == Pace::Closed {
@@ -238,11 +296,9 @@ impl Run {
         self.phase(Phase::Drain, end, end + Duration::from_secs(10))?;
         let waiting: usize = self.lanes.iter().map(|lane| lane.sent_at.len()).sum();
         ensure!(waiting == 0, "{waiting} requests were never answered");
-        for lane in &mut self.lanes {
-            lane.socket.set_nonblocking(false)?;
-            let _ = lane.socket.write_all(&Body::request(1, op::CLOSE_SESSION).frame());
-        }
-        Ok(self.tally)
+        let sockets: Vec<TcpStream> = self.lanes.into_iter().map(|lane| lane.socket).collect();
+        sockets.iter().try_for_each(|socket| socket.set_nonblocking(false))?;
+        Ok((self.tally, sockets))
     }
 
     fn phase(&mut self, phase: Phase, begin: Instant, end: Instant) -> Result<()> {
@@ -308,15 +364,16 @@ impl Run {
         let now = Instant::now();
         let mut replies = 0;
         let mut visit = |frame: &[u8]| -> Result<()> {
-            let xid = i32::from_be_bytes(frame[4..8].try_into()?);
-            if xid < 0 {
+            let heard = lane.talk.hear(frame)?;
+            if !heard.answers {
                 return Ok(());
             }
             let sent = lane.sent_at.pop_front().context("a reply too many")?;
             replies += 1;
             if phase == Phase::Measured {
-                self.tally.operations += 1;
-                self.tally.errors += u64::from(frame[16..20] != [0; 4]);
+                self.tally.operations += heard.operations;
+                self.tally.bytes += heard.bytes;
+                self.tally.errors += u64::from(heard.failed);
                 self.tally.latencies.add(now.saturating_duration_since(sent));
             }
             Ok(())
@@ -344,7 +401,7 @@ impl Run {
 pub(super) fn split_frames(mut bytes: &[u8], visit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<usize> {
     while let Some(head) = bytes.first_chunk::<4>() {
         let length = 4 + u32::from_be_bytes(*head) as usize;
-        ensure!(length >= 20, "a reply without a header");
+        ensure!(length >= 8, "a reply without a header");
         if bytes.len() < length {
             break;
         }

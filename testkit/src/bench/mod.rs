@@ -1,5 +1,7 @@
-//! Our coordinator beside Apache ZooKeeper on the same machine, under the same load.
+//! Our servers beside those that they replace, on the same machine, under the same load: the coordinator beside Apache
+//! ZooKeeper, and the [broker] beside Apache Kafka.
 
+pub mod broker;
 mod cases;
 mod ensembles;
 mod histogram;

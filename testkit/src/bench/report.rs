@@ -227,7 +227,7 @@ impl Report {
 }
 
 /// Three significant digits, with thousands marked in big numbers.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let magnitude = value.abs();
     if magnitude >= 1000.0 {
         let digits = format!("{value:.0}");
@@ -250,8 +250,8 @@ fn number(value: f64) -> String {
     }
 }
 
-/// What the figures were measured on and with.
-fn conditions(plan: &Plan) -> String {
+/// What the figures were measured on.
+pub(super) fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu_info = read("/proc/cpuinfo");
     let model = cpu_info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
@@ -260,13 +260,16 @@ fn conditions(plan: &Plan) -> String {
     let memory = read("/proc/meminfo");
     let memory = memory.lines().next().and_then(|line| line.split_whitespace().nth(1));
     let memory = memory.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) >> 20;
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "{cores} cores ({}), {memory} GiB, Linux {}. Load generator and server share the machine.",
+    format!(
+        "{cores} cores ({}), {memory} GiB, Linux {}. Load generator and server share the machine.\n",
         model.trim_matches(|c: char| c == ':' || c.is_whitespace()),
         kernel.trim()
-    );
+    )
+}
+
+/// What the figures were measured on and with.
+fn conditions(plan: &Plan) -> String {
+    let mut text = machine();
     let _ = writeln!(
         text,
         "Each server was visited {} time(s) in turn; {:.1} s measured per throughput case after a warm-up of a \

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use testkit::bench::broker::{BROKER_CASES, BrokerPlan, Maker, run_brokers};
 use testkit::bench::{self, CASES, Plan};
 use testkit::process::{Kind, scratch};
 
@@ -18,6 +19,36 @@ struct Flags {
 enum What {
     /// Our coordinator, perhaps beside Apache ZooKeeper.
     Coordinator(CoordinatorFlags),
+    /// Our broker on our coordinator, perhaps beside Apache Kafka on Apache ZooKeeper.
+    Broker(BrokerFlags),
+}
+
+#[derive(Debug, Args)]
+struct BrokerFlags {
+    /// The other side: kafka, fetched from Maven Central.
+    #[arg(long)]
+    against: Option<Maker>,
+    /// Leave our own broker out.
+    #[arg(long, requires = "against")]
+    only_against: bool,
+    /// Cases to run, comma-separated; all if none is named.
+    #[arg(long, value_delimiter = ',')]
+    cases: Vec<String>,
+    /// Measured seconds per throughput case.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// How often each broker is visited, in turn.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Fewer shapes, smaller sizes, less time.
+    #[arg(long)]
+    quick: bool,
+    /// Where brokers keep their data; both on the same file system.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+    /// Writes the tables to this file, too.
+    #[arg(long)]
+    out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -55,25 +86,19 @@ struct CoordinatorFlags {
 }
 
 fn main() -> Result<()> {
-    let What::Coordinator(flags) = Flags::parse().what;
-    let directory = match flags.directory {
-        Some(directory) => directory,
-        None => scratch("bench")?,
-    };
+    match Flags::parse().what {
+        What::Coordinator(flags) => coordinator(flags),
+        What::Broker(flags) => broker(flags),
+    }
+}
+
+fn coordinator(flags: CoordinatorFlags) -> Result<()> {
+    let directory = flags.directory.map_or_else(|| scratch("bench"), Ok)?;
     let mut plan = if flags.quick { Plan::quick(directory) } else { Plan::full(directory) };
-    for case in &flags.cases {
-        ensure!(CASES.contains(&case.as_str()), "unknown case {case:?}; there are {}", CASES.join(", "));
-    }
-    if !flags.cases.is_empty() {
-        plan.cases = flags.cases;
-    }
+    plan.cases = chosen(flags.cases, CASES)?;
     plan.members = flags.members;
-    if let Some(seconds) = flags.seconds {
-        plan.seconds = seconds;
-    }
-    if let Some(rounds) = flags.rounds {
-        plan.rounds = rounds;
-    }
+    plan.seconds = flags.seconds.unwrap_or(plan.seconds);
+    plan.rounds = flags.rounds.unwrap_or(plan.rounds);
     if let Some(jvm) = flags.jvm {
         plan.jvm_flags = jvm.split_whitespace().map(str::to_owned).collect();
     }
@@ -81,10 +106,33 @@ fn main() -> Result<()> {
         plan.servers.clear();
     }
     plan.servers.extend(flags.against);
-    let report = bench::run(&plan)?;
-    let text = report.markdown();
+    publish(&bench::run(&plan)?.markdown(), flags.out)
+}
+
+fn broker(flags: BrokerFlags) -> Result<()> {
+    let directory = flags.directory.map_or_else(|| scratch("bench"), Ok)?;
+    let mut plan = if flags.quick { BrokerPlan::quick(directory) } else { BrokerPlan::full(directory) };
+    plan.cases = chosen(flags.cases, BROKER_CASES)?;
+    plan.seconds = flags.seconds.unwrap_or(plan.seconds);
+    plan.rounds = flags.rounds.unwrap_or(plan.rounds);
+    if flags.only_against {
+        plan.makers.clear();
+    }
+    plan.makers.extend(flags.against);
+    publish(&run_brokers(&plan)?.markdown(), flags.out)
+}
+
+/// The cases that were named, or all.
+fn chosen(named: Vec<String>, all: &[&str]) -> Result<Vec<String>> {
+    for case in &named {
+        ensure!(all.contains(&case.as_str()), "unknown case {case:?}; there are {}", all.join(", "));
+    }
+    Ok(if named.is_empty() { all.iter().map(|&case| case.to_owned()).collect() } else { named })
+}
+
+fn publish(text: &str, out: Option<PathBuf>) -> Result<()> {
     println!("\n{text}");
-    if let Some(path) = flags.out {
+    if let Some(path) = out {
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

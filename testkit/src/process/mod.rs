@@ -4,7 +4,7 @@
 //! when the handle is dropped, so that a failing test leaves nothing behind.
 
 mod broker;
-mod child;
+pub(crate) mod child;
 mod disks;
 mod ensemble;
 pub mod faults;
@@ -12,7 +12,7 @@ mod java;
 mod kafka;
 mod ports;
 mod proxy;
-mod server;
+pub(crate) mod server;
 mod service;
 mod tools;
 
