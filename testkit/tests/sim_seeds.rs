@@ -1,10 +1,11 @@
-//! Simulated lives of one server and of ensembles: the kept seeds, a few hundred fixed ones, and worlds with a mistake
+//! Simulated lives of one server, of ensembles, of groups of consumers and of partitions: the kept seeds, a few hundred fixed ones, and worlds with a mistake
 //! built in.
 
 use std::collections::BTreeMap;
 
 use testkit::sim::solo::{Planted, World};
-use testkit::sim::zab;
+use testkit::sim::trace::Detail;
+use testkit::sim::{groups, partition, zab};
 
 fn kept(text: &str) -> Vec<u64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -138,5 +139,65 @@ fn every_mistake_planted_in_an_ensemble_is_found() {
             violation.is_some_and(|violation| expected.contains(&violation.invariant))
         };
         assert!((0..2000).any(is_found), "{name} was not found");
+    }
+}
+
+#[test]
+fn groups_of_fixed_seeds() {
+    let (mut faults, mut reached) = (BTreeMap::new(), BTreeMap::new());
+    for seed in 0..400 {
+        let outcome = groups::World::run(seed, None, Detail::Last);
+        outcome.trace.counts().iter().for_each(|(what, count)| *faults.entry(*what).or_insert(0) += count);
+        outcome.trace.marks().iter().for_each(|(what, count)| *reached.entry(*what).or_insert(0) += count);
+        assert!(outcome.violation.is_none(), "{}", outcome.report(seed));
+    }
+    for fault in ["move", "crash", "freeze", "die", "leave", "lost", "late"] {
+        assert!(faults.get(fault).is_some_and(|count| *count > 50), "{fault} was too rare: {faults:?}");
+    }
+    for mark in ["a member got its share", "an old generation was refused", "offsets were read"] {
+        assert!(reached.get(mark).is_some_and(|count| *count > 10), "{mark} was too rare: {reached:?}");
+    }
+}
+
+#[test]
+fn a_group_is_the_same_every_time() {
+    for seed in 0..20 {
+        let [one, other] = [0, 1].map(|_| groups::World::run(seed, None, Detail::None));
+        assert_eq!((one.trace.hash(), one.events), (other.trace.hash(), other.events), "seed {seed:#x}");
+    }
+}
+
+#[test]
+fn every_mistake_planted_in_a_group_is_found() {
+    for (name, planted) in groups::Planted::ALL.iter().copied() {
+        let is_found = |seed| groups::World::run(seed, Some(planted), Detail::None).violation.is_some();
+        assert!((0..500).any(is_found), "{name} was not found");
+    }
+}
+
+#[test]
+fn partitions_of_fixed_seeds() {
+    let (mut faults, mut reached) = (BTreeMap::new(), BTreeMap::new());
+    for seed in 0..300 {
+        let outcome = partition::World::run(seed, None, Detail::Last);
+        outcome.trace.counts().iter().for_each(|(what, count)| *faults.entry(*what).or_insert(0) += count);
+        outcome.trace.marks().iter().for_each(|(what, count)| *reached.entry(*what).or_insert(0) += count);
+        assert!(outcome.violation.is_none(), "{}", outcome.report(seed));
+    }
+    for fault in ["cut", "kill", "power cut", "stop in the middle", "answer lost"] {
+        assert!(faults.get(fault).is_some_and(|count| *count > 50), "{fault} was too rare: {faults:?}");
+    }
+    for mark in ["a duplicate was recognised", "what came late was refused"] {
+        assert!(reached.get(mark).is_some_and(|count| *count > 50), "{mark} was too rare: {reached:?}");
+    }
+    let [one, other] = [0, 1].map(|_| partition::World::run(7, None, Detail::None));
+    assert_eq!((one.trace.hash(), one.events), (other.trace.hash(), other.events));
+}
+
+#[test]
+fn every_mistake_planted_in_a_partition_is_found() {
+    for (name, planted) in partition::Planted::ALL.iter().copied() {
+        let is_found = |seed| partition::World::run(seed, Some(planted), Detail::None).violation.is_some();
+        assert!((0..500).any(is_found), "{name} was not found");
     }
 }

@@ -23,6 +23,7 @@ use super::producers::Marker;
 use super::scan::{BatchScan, HeaderScan};
 use super::segment::{INDEX_SUFFIXES, LOG_SUFFIX, SUFFIXES, Segment, SegmentFile};
 use super::truncation::DELETED_SUFFIX;
+use crate::planted::{self, Mistake};
 
 /// What a file of a compacted segment ends in while it is written.
 pub(super) const CLEANED_SUFFIX: &str = ".cleaned";
@@ -134,6 +135,9 @@ impl PartitionLog {
         let end_offset = self.end_offset;
         self.producers.remove_snapshots(|at| at > end_offset)?;
         self.replay_producers_before(first_rebuilt.unwrap_or(end_offset))?;
+        if planted::is(Mistake::ProducersForgotten) {
+            self.producers.clear(end_offset);
+        }
         self.producers.on_high_watermark(self.high_watermark);
         Ok(())
     }

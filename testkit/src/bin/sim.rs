@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use testkit::sim::trace::Detail;
-use testkit::sim::{solo, zab};
+use testkit::sim::trace::{Detail, Trace};
+use testkit::sim::{groups, partition, solo, zab};
 
 /// Runs seeds of a simulated world.
 #[derive(Debug, Parser)]
@@ -21,6 +21,10 @@ enum Scenario {
     Solo(Solo),
     /// Several members that agree on an order, everything around them bad.
     Zab(Zab),
+    /// Consumers of one group, and two brokers that take turns in coordinating them.
+    Groups(Groups),
+    /// One partition, its producers and a consumer, on a machine that stops in the middle of anything.
+    Partition(Partition),
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,6 +73,24 @@ struct Zab {
     without_changes: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct Groups {
+    #[command(flatten)]
+    seeds: Seeds,
+    /// Builds in a mistake; any wrong name lists them.
+    #[arg(long, value_parser = planted_in_groups)]
+    plant: Option<groups::Planted>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Partition {
+    #[command(flatten)]
+    seeds: Seeds,
+    /// Builds in a mistake; any wrong name lists them.
+    #[arg(long, value_parser = planted_in_partition)]
+    plant: Option<partition::Planted>,
+}
+
 fn seed(text: &str) -> Result<u64, std::num::ParseIntError> {
     match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16),
@@ -88,6 +110,14 @@ fn planted_in_solo(text: &str) -> Result<solo::Planted, String> {
 
 fn planted_in_zab(text: &str) -> Result<zab::Planted, String> {
     planted(zab::Planted::ALL, text)
+}
+
+fn planted_in_groups(text: &str) -> Result<groups::Planted, String> {
+    planted(groups::Planted::ALL, text)
+}
+
+fn planted_in_partition(text: &str) -> Result<partition::Planted, String> {
+    planted(partition::Planted::ALL, text)
 }
 
 /// Every fiftieth seed lives twice: what cannot be repeated cannot be debugged.
@@ -129,6 +159,8 @@ fn main() -> ExitCode {
     match Args::parse().scenario {
         Scenario::Solo(args) => run_solo(&args),
         Scenario::Zab(args) => run_zab(&args),
+        Scenario::Groups(args) => run_groups(&args),
+        Scenario::Partition(args) => run_partition(&args),
     }
 }
 
@@ -211,4 +243,59 @@ fn run_zab(args: &Zab) -> ExitCode {
     println!("reached:");
     print(&marks);
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_groups(args: &Groups) -> ExitCode {
+    let live = |seed, detail| groups::World::run(seed, args.plant, detail);
+    run_worlds("groups", &args.seeds, |seed, detail| {
+        let outcome = live(seed, detail);
+        let failure = outcome.violation.is_some().then(|| live(seed, Detail::Last).report(seed));
+        (outcome.trace, outcome.events, failure)
+    })
+}
+
+fn run_partition(args: &Partition) -> ExitCode {
+    let live = |seed, detail| partition::World::run(seed, args.plant, detail);
+    run_worlds("partition", &args.seeds, |seed, detail| {
+        let outcome = live(seed, detail);
+        let failure = outcome.violation.is_some().then(|| live(seed, Detail::Last).report(seed));
+        (outcome.trace, outcome.events, failure)
+    })
+}
+
+/// Lets worlds live until one fails: what happened in it, how much, and the report of a failure.
+fn run_worlds(
+    name: &str,
+    seeds: &Seeds,
+    live: impl Fn(u64, Detail) -> (Trace, u64, Option<String>),
+) -> ExitCode {
+    let started = Instant::now();
+    let detail = if seeds.trace { Detail::All } else { Detail::None };
+    let (mut events, mut failed) = (0, false);
+    let (mut faults, mut marks) = (Counts::new(), Counts::new());
+    // A panic of a core is a finding, and reported as one.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (count, first) = seeds.each(|seed, index| {
+        let (trace, happened, failure) = live(seed, detail);
+        if index.is_multiple_of(TWICE_EVERY) && live(seed, Detail::None).0.hash() != trace.hash() {
+            println!("SIM FAIL scenario={name} seed={seed:#x} invariant=determinism two runs differ");
+            failed = true;
+        }
+        if let Some(failure) = failure {
+            println!("{failure}");
+            failed = true;
+        }
+        events += happened;
+        add(&mut faults, trace.counts());
+        add(&mut marks, trace.marks());
+        !failed
+    });
+    let seconds = started.elapsed().as_secs_f64();
+    let end = if failed { "the last failed" } else { "nothing broke" };
+    println!("{name}: {count} seeds from {first:#x} in {seconds:.1} s, {events} events, {end}");
+    println!("faults:");
+    print(&faults);
+    println!("reached:");
+    print(&marks);
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
