@@ -14,6 +14,7 @@ mod java;
 mod kafka;
 mod kafka_logs;
 mod kazoo;
+mod node;
 mod record;
 mod secure;
 mod zkcli;
@@ -66,11 +67,14 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "broker-kafka-python", needs: &[Need::Python], run: broker::kafka_python },
     Suite { name: "broker-librdkafka", needs: &[Need::Python], run: broker::librdkafka },
     Suite { name: "broker-go", needs: &[Need::Go], run: broker::go },
+    Suite { name: "broker-kafkajs", needs: &[Need::Node], run: broker::kafkajs },
     Suite { name: "broker-tools", needs: JVM, run: broker_tools::run },
+    Suite { name: "broker-java-0.11", needs: JVM, run: broker::java_0_11 },
     Suite { name: "broker-java-1.1", needs: JVM, run: broker::java_1_1 },
     Suite { name: "broker-java-2.8", needs: JVM, run: broker::java_2_8 },
     Suite { name: "broker-java-3.9", needs: JVM, run: broker::java_3_9 },
     Suite { name: "broker-java-4.1", needs: JVM, run: broker::java_4_1 },
+    Suite { name: "broker-streams", needs: JVM, run: broker::streams },
 ];
 
 /// The suite of that name.

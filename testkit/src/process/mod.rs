@@ -16,7 +16,7 @@ mod server;
 mod service;
 mod tools;
 
-pub use broker::Broker;
+pub use broker::{Broker, Make};
 pub use child::{Freeze, Usage};
 pub use ensemble::{Ensemble, Role};
 pub use java::{JavaProject, java_command};
