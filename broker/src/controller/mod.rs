@@ -188,6 +188,12 @@ impl Controller {
         &self.context.brokers
     }
 
+    /// Who holds a partition, the preferred leader first.
+    pub fn replicas(&self, topic: &str, partition: i32) -> Option<&[i32]> {
+        let topic = self.context.topics.get(topic)?;
+        topic.assignment.replicas.get(&partition).map(Vec::as_slice)
+    }
+
     /// Takes in what happened, and says what is to be done.
     pub fn step(&mut self, event: Event, out: &mut Vec<Command>) {
         match event {
