@@ -30,6 +30,11 @@ fn tools_of_kafka_3_9() {
 }
 
 #[test]
+fn tools_of_kafka_1_1() {
+    check("broker-tools-1.1");
+}
+
+#[test]
 fn java_0_11() {
     check("broker-java-0.11");
 }
@@ -55,6 +60,21 @@ fn java_4_1() {
 }
 
 #[test]
+fn java_and_librdkafka_over_tls() {
+    check("broker-tls");
+}
+
+#[test]
 fn kafka_streams() {
     check("broker-streams");
+}
+
+#[test]
+fn kafka_connect() {
+    check("broker-connect");
+}
+
+#[test]
+fn flume() {
+    check("broker-flume");
 }

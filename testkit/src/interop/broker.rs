@@ -9,6 +9,9 @@ use super::foreign::{Report, Session};
 use super::{go, kazoo, node};
 use crate::process::{Broker, JavaProject, Options, Service, Target, java_command, scratch, workspace};
 
+/// How long the checks of one program may take.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 /// A service, and a broker on it.
 pub(super) fn start(target: Target) -> Result<(Service, Broker)> {
     let service = target.start(Options::for_tests())?;
@@ -21,27 +24,34 @@ fn run(target: Target, mut command: Command) -> Result<Report> {
     let (mut service, mut broker) = start(target)?;
     command.arg(broker.bootstrap());
     let mut report = Report::default();
-    let done = Session::with_broker_under_test(&mut service, &mut broker).run(
-        command,
-        Duration::from_secs(240),
-        &mut report,
-    );
-    done.with_context(|| format!("the broker's last words:\n{}", broker.last_words()))?;
+    talk(&mut service, &mut broker, command, &mut report)?;
     Ok(report)
 }
 
-fn python(target: Target, suite: &str) -> Result<Report> {
+/// Lets a program work until it is done.
+pub(super) fn talk(
+    service: &mut Service,
+    broker: &mut Broker,
+    command: Command,
+    report: &mut Report,
+) -> Result<()> {
+    let done = Session::with_broker_under_test(service, broker).run(command, PATIENCE, report);
+    done.with_context(|| format!("the broker's last words:\n{}", broker.last_words()))
+}
+
+/// What starts one of the programs in Python.
+pub(super) fn python_command(suite: &str) -> Result<Command> {
     let mut command = Command::new(kazoo::python()?);
     command.args(["-u", "-W", "ignore"]).arg(workspace().join("testkit/interop/python").join(suite));
-    run(target, command)
+    Ok(command)
 }
 
 pub(super) fn kafka_python(target: Target) -> Result<Report> {
-    python(target, "kafka_python_suite.py")
+    run(target, python_command("kafka_python_suite.py")?)
 }
 
 pub(super) fn librdkafka(target: Target) -> Result<Report> {
-    python(target, "confluent_suite.py")
+    run(target, python_command("confluent_suite.py")?)
 }
 
 pub(super) fn kafkajs(target: Target) -> Result<Report> {
@@ -59,8 +69,8 @@ const CLASSIC: &str = "BrokerSuite";
 const SINCE_1_1: &str = "BrokerSince11Suite";
 const SINCE_2_8: &str = "BrokerSince28Suite";
 
-/// Compiles these classes and runs the last of them.
-fn java(target: Target, project: &'static str, classes: &[&str]) -> Result<Report> {
+/// Compiles these classes; the command starts the last of them.
+pub(super) fn compiled(project: &'static str, classes: &[&str]) -> Result<Command> {
     let main = classes.last().context("a suite has a class")?;
     let sources: Vec<String> =
         COMMON.iter().chain(classes).map(|class| format!("suites/{class}.java")).collect();
@@ -68,7 +78,11 @@ fn java(target: Target, project: &'static str, classes: &[&str]) -> Result<Repor
     let class_path = JavaProject::new(project).compile(&sources)?;
     let mut command = java_command(&class_path, &scratch("java")?);
     command.arg(main);
-    run(target, command)
+    Ok(command)
+}
+
+fn java(target: Target, project: &'static str, classes: &[&str]) -> Result<Report> {
+    run(target, compiled(project, classes)?)
 }
 
 pub(super) fn java_0_11(target: Target) -> Result<Report> {

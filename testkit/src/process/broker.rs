@@ -1,5 +1,6 @@
 //! The broker under test, ours or Apache Kafka's, on a coordination service that somebody else runs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::process::Command;
 use std::str::FromStr;
@@ -15,6 +16,9 @@ use super::server::binary;
 
 /// How long a broker may take to serve, or to stop.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Short, because a killed Apache Kafka does not start again while the session of its last life is there.
+const KAFKA_SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Which implementation of the broker to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,9 +64,18 @@ pub struct Broker {
 impl Broker {
     /// Starts broker 1 with the given `zookeeper.connect` (chroot included) and waits until it serves.
     pub fn start(make: Make, zookeeper_connect: &str) -> Result<Broker> {
+        Broker::start_with(make, zookeeper_connect, |_| Vec::new())
+    }
+
+    /// The same with settings that depend on the port; they go before those that are usual here.
+    pub fn start_with(
+        make: Make,
+        zookeeper_connect: &str,
+        more: impl FnOnce(u16) -> Vec<(&'static str, String)>,
+    ) -> Result<Broker> {
         let home = TempDir::with_prefix("rookery-broker-")?;
         let port = free_port();
-        let settings = [
+        let mut settings = BTreeMap::from([
             ("broker.id", "1".to_owned()),
             ("listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
             ("log.dirs", home.path().join("logs").display().to_string()),
@@ -72,7 +85,11 @@ impl Broker {
             ("transaction.state.log.replication.factor", "1".to_owned()),
             ("transaction.state.log.min.isr", "1".to_owned()),
             ("group.initial.rebalance.delay.ms", "0".to_owned()),
-        ];
+        ]);
+        if make == Make::Kafka {
+            settings.insert("zookeeper.session.timeout.ms", KAFKA_SESSION_TIMEOUT.as_millis().to_string());
+        }
+        settings.extend(more(port));
         let text: String = settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
         std::fs::write(home.path().join("server.properties"), text)?;
         let mut broker = Broker { make, process: launch(make, &home)?, port, home };
@@ -94,6 +111,9 @@ impl Broker {
     /// SIGKILL, and the same.
     pub fn kill_and_restart(&mut self) -> Result<()> {
         self.process.kill()?;
+        if self.make == Make::Kafka {
+            std::thread::sleep(KAFKA_SESSION_TIMEOUT * 3 / 2);
+        }
         self.relaunch()
     }
 
