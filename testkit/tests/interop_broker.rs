@@ -1,17 +1,8 @@
 //! Foreign Kafka clients against our broker on our coordinator, one test per client.
 
-use testkit::interop;
-use testkit::process::{Kind, Target, skip_or_fail};
+mod suites;
 
-fn check(name: &str) {
-    let suite = interop::suite(name).expect("a suite of that name");
-    if !skip_or_fail(name, suite.needs) {
-        return;
-    }
-    let summary = interop::run(suite, Target::one(Kind::Coordinator));
-    assert!(summary.passed > 0, "{name} checked nothing");
-    assert_eq!(summary.failed, 0, "{name}: see the lines that start with FAIL");
-}
+use suites::check;
 
 #[test]
 fn kafka_python() {
@@ -24,13 +15,28 @@ fn librdkafka() {
 }
 
 #[test]
-fn sarama_and_franz_go() {
+fn kafkajs() {
+    check("broker-kafkajs");
+}
+
+#[test]
+fn sarama_franz_go_and_kafka_go() {
     check("broker-go");
 }
 
 #[test]
 fn tools_of_kafka_3_9() {
     check("broker-tools");
+}
+
+#[test]
+fn tools_of_kafka_1_1() {
+    check("broker-tools-1.1");
+}
+
+#[test]
+fn java_0_11() {
+    check("broker-java-0.11");
 }
 
 #[test]
@@ -51,4 +57,24 @@ fn java_3_9() {
 #[test]
 fn java_4_1() {
     check("broker-java-4.1");
+}
+
+#[test]
+fn java_and_librdkafka_over_tls() {
+    check("broker-tls");
+}
+
+#[test]
+fn kafka_streams() {
+    check("broker-streams");
+}
+
+#[test]
+fn kafka_connect() {
+    check("broker-connect");
+}
+
+#[test]
+fn flume() {
+    check("broker-flume");
 }

@@ -3,18 +3,9 @@
 //! They need other languages' tools and the public registries, so they run only when `TESTKIT_REQUIRE` says so.
 //! `cargo run -p testkit --bin interop` runs the same suites, against either server.
 
-use testkit::interop;
-use testkit::process::{Kind, Target, skip_or_fail};
+mod suites;
 
-fn check(name: &str) {
-    let suite = interop::suite(name).expect("a suite of that name");
-    if !skip_or_fail(name, suite.needs) {
-        return;
-    }
-    let summary = interop::run(suite, Target::one(Kind::Coordinator));
-    assert!(summary.passed > 0, "{name} checked nothing");
-    assert_eq!(summary.failed, 0, "{name}: see the lines that start with FAIL");
-}
+use suites::check;
 
 #[test]
 fn kazoo() {

@@ -38,6 +38,8 @@ pub(super) struct Context {
     pub(super) busy: BTreeSet<PartitionName>,
     /// Topics whose nodes are being removed or changed.
     pub(super) busy_topics: BTreeSet<String>,
+    /// Topics whose node lost its id, because an old tool that knows no ids wrote it.
+    pub(super) without_id: BTreeSet<String>,
     /// Topics whose replicas were ordered to go.
     pub(super) going: BTreeSet<String>,
     /// Replicas of such topics that are gone.
@@ -62,16 +64,21 @@ impl Context {
         }
     }
 
-    pub(super) fn assigned(&mut self, topic: String, assignment: Assignment) {
+    pub(super) fn assigned(&mut self, topic: String, mut assignment: Assignment) {
         self.busy_topics.remove(&topic);
-        if let Some(known) = self.topics.get_mut(&topic) {
-            known.assignment = assignment;
+        self.without_id.remove(&topic);
+        let Some(known) = self.topics.get_mut(&topic) else { return };
+        if assignment.topic_id.is_none() {
+            assignment.topic_id = known.assignment.topic_id;
+            self.without_id.insert(topic);
         }
+        known.assignment = assignment;
     }
 
     pub(super) fn forget(&mut self, topic: &str) {
         self.topics.remove(topic);
         self.busy_topics.remove(topic);
+        self.without_id.remove(topic);
         self.going.remove(topic);
         self.wanted_gone.remove(topic);
         self.deleted.retain(|(_, (name, _))| name != topic);

@@ -95,7 +95,7 @@ pub enum Write {
     CreateStates(Vec<(PartitionName, PartitionState)>),
     /// Replaces states, each only if it still has the version that it names.
     SetStates(Vec<(PartitionName, PartitionState)>),
-    /// Gives a topic an id, which the shell draws: a core has no chance of its own.
+    /// Writes a topic's id, which the shell draws if there never was one: a core has no chance of its own.
     GiveTopicId(String, Assignment),
     /// Removes a topic's nodes: its partitions, itself, its settings, and the wish to delete it.
     RemoveTopic(String, Vec<i32>),
@@ -188,12 +188,18 @@ impl Controller {
         &self.context.brokers
     }
 
+    /// Who holds a partition, the preferred leader first.
+    pub fn replicas(&self, topic: &str, partition: i32) -> Option<&[i32]> {
+        let topic = self.context.topics.get(topic)?;
+        topic.assignment.replicas.get(&partition).map(Vec::as_slice)
+    }
+
     /// Takes in what happened, and says what is to be done.
     pub fn step(&mut self, event: Event, out: &mut Vec<Command>) {
         match event {
             Event::Brokers(brokers) => self.brokers_changed(brokers, out),
             Event::Topics(topics) => self.context.topics_changed(topics),
-            Event::Assigned(topic, assignment) => self.context.assigned(topic, assignment),
+            Event::Assigned(topic, assignment) => self.assigned(&topic, assignment, out),
             Event::Deletions(topics) => self.context.wanted_gone = topics,
             Event::Unclean(topics) => self.context.unclean = topics,
             Event::Prefer { ticket, partitions } => self.prefer(ticket, partitions, out),
@@ -203,6 +209,19 @@ impl Controller {
             Event::Written { id, result } => self.written(id, result, out),
         }
         self.settle(out);
+    }
+
+    /// A topic that was given its id is told anew: without one it would be another topic.
+    fn assigned(&mut self, topic: &str, assignment: Assignment, out: &mut Vec<Command>) {
+        let id = |context: &Context| context.topics.get(topic).and_then(|known| known.assignment.topic_id);
+        let before = id(&self.context);
+        self.context.assigned(topic.to_owned(), assignment);
+        if id(&self.context) != before {
+            let orders: Vec<_> = self.context.orders().filter(|order| order.topic == topic).collect();
+            if !orders.is_empty() {
+                self.tell(&orders, out);
+            }
+        }
     }
 
     fn brokers_changed(&mut self, brokers: BTreeMap<i32, Broker>, out: &mut Vec<Command>) {

@@ -17,14 +17,14 @@ impl Controller {
         self.settle_states(out);
     }
 
-    /// Topics that an old tool made have no id yet.
+    /// Topics that an old tool made have no id yet; those that it changed are given theirs again.
     fn settle_topic_ids(&mut self, out: &mut Vec<Command>) {
         let context = &self.context;
         let nameless: Vec<String> = context
             .topics
             .iter()
             .filter(|(name, topic)| {
-                topic.assignment.topic_id.is_none_or(Uuid::is_zero)
+                (topic.assignment.topic_id.is_none_or(Uuid::is_zero) || context.without_id.contains(*name))
                     && !context.busy_topics.contains(*name)
                     && !context.wanted_gone.contains(*name)
             })
@@ -43,7 +43,8 @@ impl Controller {
         let mut create = Vec::new();
         let mut set = Vec::new();
         for (topic, known) in &self.context.topics {
-            if self.context.wanted_gone.contains(topic) {
+            // Replicas are made for a topic with an id, so a new topic waits for its own.
+            if self.context.wanted_gone.contains(topic) || known.assignment.topic_id.is_none() {
                 continue;
             }
             let may_lose = self.context.unclean.contains(topic);

@@ -12,6 +12,8 @@ struct World {
     controller: Controller,
     states: BTreeMap<PartitionName, PartitionState>,
     removed: Vec<String>,
+    /// Topics that were to be given an id, with the one that they had.
+    given_ids: Vec<(String, Option<Uuid>)>,
     orders: Vec<(i32, Order)>,
     answers: Vec<(Ticket, Answer)>,
     signals: Vec<Command>,
@@ -46,6 +48,7 @@ impl World {
             controller,
             states: BTreeMap::new(),
             removed: Vec::new(),
+            given_ids: Vec::new(),
             orders: Vec::new(),
             answers: Vec::new(),
             signals: Vec::new(),
@@ -108,7 +111,11 @@ impl World {
                 self.removed.push(topic);
                 Ok(Vec::new())
             }
-            Write::GiveTopicId(..) | Write::RemoveWish(_) => Ok(Vec::new()),
+            Write::GiveTopicId(topic, assignment) => {
+                self.given_ids.push((topic, assignment.topic_id));
+                Ok(Vec::new())
+            }
+            Write::RemoveWish(_) => Ok(Vec::new()),
         }
     }
 
@@ -259,4 +266,21 @@ fn a_write_that_fails_ends_the_controller_or_makes_it_look_again() {
         controller.step(Event::Written { id, result: Err(error) }, &mut commands);
         assert!(commands.contains(&signal), "{commands:?}");
     }
+}
+
+#[test]
+fn a_topic_keeps_its_id_when_an_old_tool_writes_its_node_without() {
+    let mut world = World::new(&[1], &[("t", topic(&[&[1]]))]);
+    let grown = topic(&[&[1], &[1]]).assignment;
+    world.step(Event::Assigned("t".into(), Assignment { topic_id: None, ..grown.clone() }));
+    assert_eq!(world.given_ids, [("t".to_owned(), grown.topic_id)]);
+    let led = world.orders.iter().flat_map(|(_, order)| match order {
+        Order::Lead(partitions) => partitions.clone(),
+        _ => Vec::new(),
+    });
+    let led: BTreeSet<(i32, Uuid)> = led.map(|order| (order.partition, order.topic_id)).collect();
+    assert_eq!(led, BTreeSet::from([(0, Uuid([7; 16])), (1, Uuid([7; 16]))]));
+    world.step(Event::Assigned("t".into(), grown));
+    world.step(Event::Brokers(brokers(&[1])));
+    assert_eq!(world.given_ids.len(), 1);
 }

@@ -2,7 +2,8 @@
 
 use client::zk::{CreateMode, Error, Watch};
 
-use super::{Registry, RegistryError, paths, schema};
+use super::schema::{self, SchemaError};
+use super::{Registry, RegistryError, paths};
 
 /// What an election came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,14 +81,28 @@ impl Registry {
 
     /// The partitions that an old tool wants to be led by their preferred replicas; the wish is taken back with that.
     pub async fn take_preferred_wish(&self) -> Result<Option<Vec<(String, i32)>>, RegistryError> {
-        let Some((data, stat)) = self.read(paths::PREFERRED_ELECTION).await? else { return Ok(None) };
-        let partitions = schema::decode_named_partitions(paths::PREFERRED_ELECTION, &data);
-        match self.zk.delete(paths::PREFERRED_ELECTION, stat.version).await {
+        self.take_wish(paths::PREFERRED_ELECTION, schema::decode_named_partitions).await
+    }
+
+    /// Where an old tool wants replicas to be; the same holds for this wish.
+    pub async fn take_reassignment_wish(
+        &self,
+    ) -> Result<Option<Vec<(String, i32, Vec<i32>)>>, RegistryError> {
+        self.take_wish(paths::REASSIGN_PARTITIONS, schema::decode_reassignment).await
+    }
+
+    async fn take_wish<T>(
+        &self,
+        path: &str,
+        decode: fn(&str, &[u8]) -> Result<T, SchemaError>,
+    ) -> Result<Option<T>, RegistryError> {
+        let Some((data, stat)) = self.read(path).await? else { return Ok(None) };
+        match self.zk.delete(path, stat.version).await {
             Ok(()) | Err(Error::NoNode | Error::BadVersion) => {}
             Err(error) => return Err(error.into()),
         }
-        match partitions {
-            Ok(partitions) => Ok(Some(partitions)),
+        match decode(path, &data) {
+            Ok(wish) => Ok(Some(wish)),
             Err(error) => {
                 tracing::warn!(%error, "a wish is passed over");
                 Ok(None)

@@ -328,6 +328,22 @@ pub fn decode_named_partitions(path: &str, data: &[u8]) -> Result<Vec<(String, i
     Ok(raw.partitions.into_iter().map(|named| (named.topic, named.partition)).collect())
 }
 
+/// Where an old tool wants replicas to be: partitions, and the brokers that are to hold them.
+pub fn decode_reassignment(path: &str, data: &[u8]) -> Result<Vec<(String, i32, Vec<i32>)>, SchemaError> {
+    #[derive(Deserialize)]
+    struct Raw {
+        partitions: Vec<Moved>,
+    }
+    #[derive(Deserialize)]
+    struct Moved {
+        topic: String,
+        partition: i32,
+        replicas: Vec<i32>,
+    }
+    let raw: Raw = parse(path, "reassignment", data)?;
+    Ok(raw.partitions.into_iter().map(|moved| (moved.topic, moved.partition, moved.replicas)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,6 +391,13 @@ mod tests {
         let block = ProducerIdBlock::decode("/latest_producer_id_block", data).expect("good").expect("one");
         assert_eq!(block, ProducerIdBlock { broker: 2, first: 0, last: 999 });
         assert_eq!(ProducerIdBlock::decode("/latest_producer_id_block", b"").expect("good"), None);
+    }
+
+    #[test]
+    fn a_reassignment_reads_as_old_tools_write_it() {
+        let data = br#"{"version":1,"partitions":[{"topic":"t","partition":3,"replicas":[2,1],"log_dirs":["any","any"]}]}"#;
+        let wanted = decode_reassignment("/admin/reassign_partitions", data).expect("good");
+        assert_eq!(wanted, [("t".to_owned(), 3, vec![2, 1])]);
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Registry {
     }
 
     /// Does what a controller asks for, unless another one has taken over since its epoch was given out; `draw` makes the
-    /// id of a topic that has none.
+    /// id of a topic that never had one.
     pub async fn write(
         &self,
         epoch_version: i32,
@@ -164,7 +164,7 @@ impl Registry {
                     return Ok(Ok(Vec::new()));
                 };
                 if now.topic_id.is_none() && now.replicas == assignment.replicas {
-                    now.topic_id = Some(draw());
+                    now.topic_id = Some(assignment.topic_id.unwrap_or_else(draw));
                 }
                 let data = schema::encode_assignment(&now);
                 judge(self.fenced(epoch_version).set(&paths::topic(name), &data, version).commit().await)

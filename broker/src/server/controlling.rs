@@ -69,6 +69,7 @@ struct Watches {
     topics: Watch,
     deletions: Watch,
     preferred: Watch,
+    reassignment: Watch,
     configs: Watch,
 }
 
@@ -80,6 +81,7 @@ impl Watches {
             topics: registry.watch_topics().await?,
             deletions: registry.watch_children(paths::DELETE_TOPICS).await?,
             preferred: registry.watch_children(paths::PREFERRED_ELECTION).await?,
+            reassignment: registry.watch_children(paths::REASSIGN_PARTITIONS).await?,
             configs: registry.watch_config_changes().await?,
         })
     }
@@ -123,6 +125,7 @@ pub async fn control(control: Control<'_>) -> Result<Over, RegistryError> {
         return Ok(over);
     }
     running.legacy_preferred().await?;
+    running.legacy_reassignment().await?;
     loop {
         let event = tokio::select! {
             seen = watches.controller.changed() => match seen {
@@ -145,6 +148,11 @@ pub async fn control(control: Control<'_>) -> Result<Over, RegistryError> {
             seen = watches.preferred.changed() => {
                 seen.ok_or(client::zk::Error::SessionExpired)?;
                 running.legacy_preferred().await?;
+                continue;
+            }
+            seen = watches.reassignment.changed() => {
+                seen.ok_or(client::zk::Error::SessionExpired)?;
+                running.legacy_reassignment().await?;
                 continue;
             }
             seen = watches.configs.changed() => {
@@ -255,6 +263,25 @@ impl Running<'_> {
         let mut commands = Vec::new();
         self.controller.step(Event::Prefer { ticket: None, partitions: Some(partitions) }, &mut commands);
         self.run(commands).await?;
+        Ok(())
+    }
+
+    /// Old tools ask for replicas to be elsewhere by a node, which goes once that was dealt with. Replicas that are where
+    /// they should be need nothing; the others stay where they are, because this release moves none.
+    async fn legacy_reassignment(&mut self) -> Result<(), RegistryError> {
+        let wanted = self.control.registry.take_reassignment_wish().await?;
+        for (topic, partition, wanted) in wanted.unwrap_or_default() {
+            let replicas = self.controller.replicas(&topic, partition);
+            if replicas != Some(wanted.as_slice()) {
+                tracing::warn!(
+                    topic,
+                    partition,
+                    ?wanted,
+                    ?replicas,
+                    "replicas are not moved by this release"
+                );
+            }
+        }
         Ok(())
     }
 

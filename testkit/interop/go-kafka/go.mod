@@ -4,6 +4,7 @@ go 1.23
 
 require (
 	github.com/IBM/sarama v1.45.1
+	github.com/segmentio/kafka-go v0.4.48
 	github.com/twmb/franz-go v1.18.1
 	github.com/twmb/franz-go/pkg/kadm v1.16.0
 )

@@ -1,4 +1,4 @@
-// Command suite lets sarama and franz-go do real work against a broker.
+// Command suite lets sarama, franz-go and kafka-go do real work against a broker.
 //
 // Usage: suite HOST:PORT. Prints "ok NAME" or "FAIL NAME: REASON" per check.
 package main
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,7 +33,7 @@ func same[T comparable](what string, expected, actual T) error {
 }
 
 func main() {
-	for _, one := range append(saramaChecks(), franzChecks()...) {
+	for _, one := range slices.Concat(saramaChecks(), franzChecks(), kafkaGoChecks()) {
 		if err := one.run(); err != nil {
 			fmt.Println("FAIL " + one.name + ": " + strings.ReplaceAll(err.Error(), "\n", " "))
 		} else {

@@ -27,6 +27,19 @@ def eventually(condition, seconds=20, what="the condition"):
     raise AssertionError(f"{what} did not come true within {seconds} s")
 
 
+def values(count, prefix="value"):
+    return [f"{prefix}-{number}".encode() for number in range(count)]
+
+
+def take(poll, count, seconds=30):
+    """Polls until so many records are there; `poll` is told how many are missing."""
+    records = []
+    deadline = time.monotonic() + seconds
+    while len(records) < count and time.monotonic() < deadline:
+        records.extend(poll(count - len(records)))
+    return records
+
+
 def same(expected, actual):
     assert expected == actual, f"expected {expected!r}, got {actual!r}"
 

@@ -4,7 +4,6 @@ Usage: confluent_suite.py HOST:PORT. Prints `ok NAME` or `FAIL NAME: REASON` per
 """
 
 import sys
-import time
 
 from confluent_kafka import (
     Consumer,
@@ -27,7 +26,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from checks import check, eventually, fresh, run, same
+import checks
+from checks import check, eventually, fresh, run, same, values
 
 SERVER = sys.argv[1]
 
@@ -56,10 +56,6 @@ def produce(name, values, **options):
     same([None] * len(values), told)
 
 
-def values(count, prefix="value"):
-    return [f"{prefix}-{number}".encode() for number in range(count)]
-
-
 def consumer(group=None, **options):
     return Consumer({
         "bootstrap.servers": SERVER,
@@ -72,14 +68,14 @@ def consumer(group=None, **options):
 
 def take(reader, count, seconds=30):
     """Reads until so many records are there."""
-    records = []
-    deadline = time.monotonic() + seconds
-    while len(records) < count and time.monotonic() < deadline:
-        for record in reader.consume(num_messages=count - len(records), timeout=0.2):
+    def poll(missing):
+        records = reader.consume(num_messages=missing, timeout=0.2)
+        for record in records:
             if record.error():
                 raise KafkaException(record.error())
-            records.append(record)
-    return records
+        return records
+
+    return checks.take(poll, count, seconds)
 
 
 def read_all(name, count):

@@ -121,7 +121,7 @@ impl Plan {
     fn service(&self, kind: Kind) -> Result<(Service, tempfile::TempDir)> {
         std::fs::create_dir_all(&self.directory)?;
         let home = tempfile::TempDir::with_prefix_in(format!("{kind}-"), &self.directory)?;
-        let target = Target { kind, members: self.members };
+        let target = Target { members: self.members, ..Target::one(kind) };
         Ok((target.start(self.options().directory(home.path()))?, home))
     }
 

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use testkit::interop::{self, SUITES, Suite};
-use testkit::process::{Kind, Missing, Need, Target};
+use testkit::process::{Kind, Make, Missing, Need, Target};
 
-/// Foreign ZooKeeper clients doing real work against our coordinator, or against Apache ZooKeeper as control.
+/// Foreign clients doing real work against our coordinator and our broker, or against Apache's as control.
 #[derive(Debug, Parser)]
 struct Flags {
     /// Which server to start: coordinator or zookeeper.
@@ -15,6 +15,9 @@ struct Flags {
     /// Members of an ensemble to start, all of which clients are told of; 1 = a server alone.
     #[arg(long, default_value_t = 1)]
     members: usize,
+    /// Which broker the suites `broker-…` start: ours or kafka.
+    #[arg(long, default_value = "ours")]
+    broker: Make,
     /// Print the suites and what they need.
     #[arg(long)]
     list: bool,
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    let target = Target { kind: flags.server, members: flags.members };
+    let target = Target { kind: flags.server, members: flags.members, broker: flags.broker };
     let mut chosen: Vec<&Suite> = Vec::new();
     for name in &flags.suites {
         let Some(suite) = interop::suite(name) else {

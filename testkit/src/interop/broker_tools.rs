@@ -7,21 +7,27 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::foreign::Report;
-use crate::process::{JavaProject, Target, command_output, java_command, scratch};
+use crate::process::{Broker, JavaProject, Target, command_output, java_command, scratch};
 
-const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+pub(super) const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-const CONFIGS: &str = "kafka.admin.ConfigCommand";
+pub(super) const CONFIGS: &str = "kafka.admin.ConfigCommand";
+pub(super) const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 
 /// The tools, and the broker that they work on.
-struct Tools {
+pub(super) struct Tools {
     class_path: String,
     bootstrap: String,
 }
 
 impl Tools {
+    /// The tools of Kafka 3.9.
+    pub(super) fn new(broker: &Broker) -> Result<Tools> {
+        Ok(Tools { class_path: JavaProject::new("kafka").class_path()?, bootstrap: broker.bootstrap() })
+    }
+
     /// Runs a tool to its end and checks that its output has all of these in it.
-    fn expect(&self, main: &str, arguments: &[&str], wanted: &[&str]) -> Result<String> {
+    pub(super) fn expect(&self, main: &str, arguments: &[&str], wanted: &[&str]) -> Result<String> {
         let mut command = java_command(&self.class_path, &scratch("java")?);
         command.args([main, "--bootstrap-server", &self.bootstrap]).args(arguments);
         holds(command_output(&mut command)?, wanted)
@@ -36,7 +42,7 @@ impl Tools {
     }
 
     /// Types lines into the console producer.
-    fn produce(&self, arguments: &[&str], lines: &str) -> Result<()> {
+    pub(super) fn produce(&self, arguments: &[&str], lines: &str) -> Result<()> {
         let mut command = java_command(&self.class_path, &scratch("java")?);
         command.args(["kafka.tools.ConsoleProducer", "--bootstrap-server", &self.bootstrap]);
         let mut child = command
@@ -54,7 +60,7 @@ impl Tools {
     }
 }
 
-fn holds(output: String, wanted: &[&str]) -> Result<String> {
+pub(super) fn holds(output: String, wanted: &[&str]) -> Result<String> {
     for &text in wanted {
         ensure!(output.contains(text), "{text:?} is not in:\n{output}");
     }
@@ -62,9 +68,8 @@ fn holds(output: String, wanted: &[&str]) -> Result<String> {
 }
 
 pub(super) fn run(target: Target) -> Result<Report> {
-    let class_path = JavaProject::new("kafka").class_path()?;
     let (_service, broker) = super::broker::start(target)?;
-    let tools = Tools { class_path, bootstrap: broker.bootstrap() };
+    let tools = Tools::new(&broker)?;
     let mut report = Report::default();
     topics(&tools, &mut report);
     records(&tools, &mut report);
@@ -129,7 +134,7 @@ fn records(tools: &Tools, report: &mut Report) {
         "print.key=true",
     ];
     let wanted = ["a\tone", "b\ttwo", "c\tthree", "packed with gzip", "packed with lz4", "packed with zstd"];
-    let read = tools.expect("org.apache.kafka.tools.consumer.ConsoleConsumer", &arguments, &wanted);
+    let read = tools.expect(CONSUMER, &arguments, &wanted);
     report.check("kafka-console-consumer", read.map(drop));
 }
 

@@ -10,7 +10,7 @@
 //! | `@kill-leader` | the same to the leader of an ensemble alone |
 //! | `@freeze`, `@thaw` | SIGSTOP, SIGCONT |
 //! | `@broker-freeze`, `@broker-thaw` | the same to the Kafka broker of the suite |
-//! | `@broker-restart`, `@broker-kill` | SIGTERM or SIGKILL to our broker, then a start on the same directory and port |
+//! | `@broker-restart`, `@broker-kill` | SIGTERM or SIGKILL to the broker under test, then a start on the same directory and port |
 //!
 //! Of an ensemble, `@restart` and `@kill` reach one member after the other, the leader first when it is killed, and
 //! `@freeze` reaches all at once.
@@ -70,24 +70,24 @@ impl Drop for Running {
 pub struct Session<'a> {
     service: &'a mut Service,
     broker: Option<&'a Kafka>,
-    ours: Option<&'a mut Broker>,
+    under_test: Option<&'a mut Broker>,
     frozen: Vec<Freeze>,
 }
 
 impl<'a> Session<'a> {
     /// Begins a conversation about this service.
     pub fn new(service: &'a mut Service) -> Session<'a> {
-        Session { service, broker: None, ours: None, frozen: Vec::new() }
+        Session { service, broker: None, under_test: None, frozen: Vec::new() }
     }
 
     /// Begins a conversation about this service and a broker that depends on it.
     pub fn with_broker(service: &'a mut Service, broker: &'a Kafka) -> Session<'a> {
-        Session { service, broker: Some(broker), ours: None, frozen: Vec::new() }
+        Session { service, broker: Some(broker), under_test: None, frozen: Vec::new() }
     }
 
-    /// The same about our own broker.
-    pub fn with_our_broker(service: &'a mut Service, broker: &'a mut Broker) -> Session<'a> {
-        Session { service, broker: None, ours: Some(broker), frozen: Vec::new() }
+    /// The same about a broker under test.
+    pub fn with_broker_under_test(service: &'a mut Service, broker: &'a mut Broker) -> Session<'a> {
+        Session { service, broker: None, under_test: Some(broker), frozen: Vec::new() }
     }
 
     /// Runs the program until it is done, for at most `patience`.
@@ -146,9 +146,11 @@ impl<'a> Session<'a> {
                 self.frozen = vec![self.broker.context("the suite has no broker")?.freeze()?];
                 Ok(())
             }
-            "broker-restart" => self.ours.as_mut().context("the suite has no broker of ours")?.restart(),
+            "broker-restart" => {
+                self.under_test.as_mut().context("the suite has no broker under test")?.restart()
+            }
             "broker-kill" => {
-                self.ours.as_mut().context("the suite has no broker of ours")?.kill_and_restart()
+                self.under_test.as_mut().context("the suite has no broker under test")?.kill_and_restart()
             }
             "thaw" | "broker-thaw" => {
                 self.frozen.clear();

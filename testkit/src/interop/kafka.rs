@@ -1,11 +1,11 @@
-//! An unmodified Apache Kafka broker that keeps its metadata with us, and Kafka tools that write znodes.
+//! An unmodified Apache Kafka broker that keeps its metadata with us.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use super::foreign::{Report, Session};
-use crate::process::{JavaProject, Kafka, Options, Service, Target, command_output, java_command, scratch};
+use crate::process::{JavaProject, Kafka, Options, Service, Target, java_command, scratch};
 
 /// Short, so that a frozen broker expires soon.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
@@ -57,55 +57,8 @@ pub(super) fn run_ensemble(target: Target) -> Result<Report> {
     Ok(report)
 }
 
-/// Kafka 1.1's `kafka-topics --zookeeper` writes znodes, and a 3.9 broker's controller acts on them.
-pub(super) fn run_1_1(target: Target) -> Result<Report> {
-    let class_path = JavaProject::new("kafka-1.1").class_path()?;
-    let (service, broker) = start(target)?;
-    let address = format!("{}/kafka", service.connect_string());
-    let folder = scratch("java")?;
-    let topics = |arguments: &[&str]| -> Result<String> {
-        let mut command = java_command(&class_path, &folder);
-        command.arg("-Dzookeeper.sasl.client=false");
-        command.args(["kafka.admin.TopicCommand", "--zookeeper", &address]).args(arguments);
-        command_output(&mut command)
-    };
-    let mut report = Report::default();
-    let created = topics(&["--create", "--topic", "old", "--partitions", "2", "--replication-factor", "1"]);
-    report.check("--create", created.and_then(|text| holds(&text, "Created topic")));
-    report.check("--list", topics(&["--list"]).and_then(|text| holds(&text, "old")));
-    report.check("the controller made its partitions", described(&broker, "old", 2));
-    let described_old = topics(&["--describe", "--topic", "old"]);
-    report.check("--describe", described_old.and_then(|text| holds(&text, "PartitionCount:2")));
-    let altered = topics(&["--alter", "--topic", "old", "--partitions", "4"]);
-    report.check("--alter", altered.and_then(|text| holds(&text, "Adding partitions succeeded")));
-    report.check("the controller added partitions", described(&broker, "old", 4));
-    let deleted = topics(&["--delete", "--topic", "old"]);
-    report.check("--delete", deleted.and_then(|text| holds(&text, "marked for deletion")));
-    report.check(
-        "the controller deleted the topic",
-        eventually(|| {
-            let text = topics(&["--list"])?;
-            ensure!(!text.contains("old"), "still listed: {text}");
-            Ok(())
-        }),
-    );
-    Ok(report)
-}
-
-/// Waits until the broker itself knows the topic with that many led partitions.
-fn described(broker: &Kafka, topic: &str, partitions: usize) -> Result<()> {
-    eventually(|| {
-        let text = broker.tool(
-            "org.apache.kafka.tools.TopicCommand",
-            &["--bootstrap-server", &broker.bootstrap(), "--describe", "--topic", topic],
-        )?;
-        let led = text.matches("Leader: 1").count();
-        ensure!(led == partitions, "{led} of {partitions} partitions are led:\n{text}");
-        Ok(())
-    })
-}
-
-fn eventually(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
+/// Tries until it holds.
+pub(super) fn eventually(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(40);
     loop {
         match attempt() {

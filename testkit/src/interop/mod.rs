@@ -5,6 +5,8 @@
 
 mod audit;
 mod broker;
+mod broker_old_tools;
+mod broker_tls;
 mod broker_tools;
 mod contention;
 mod curator;
@@ -14,6 +16,8 @@ mod java;
 mod kafka;
 mod kafka_logs;
 mod kazoo;
+mod node;
+mod pipelines;
 mod record;
 mod secure;
 mod zkcli;
@@ -62,15 +66,22 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "kafka", needs: JVM, run: kafka::run },
     Suite { name: "kafka-ensemble", needs: JVM, run: kafka::run_ensemble },
     Suite { name: "kafka-logs", needs: JVM, run: kafka_logs::run },
-    Suite { name: "kafka-1.1", needs: JVM, run: kafka::run_1_1 },
+    Suite { name: "kafka-1.1", needs: JVM, run: broker_old_tools::run_on_kafka },
     Suite { name: "broker-kafka-python", needs: &[Need::Python], run: broker::kafka_python },
     Suite { name: "broker-librdkafka", needs: &[Need::Python], run: broker::librdkafka },
     Suite { name: "broker-go", needs: &[Need::Go], run: broker::go },
+    Suite { name: "broker-kafkajs", needs: &[Need::Node], run: broker::kafkajs },
     Suite { name: "broker-tools", needs: JVM, run: broker_tools::run },
+    Suite { name: "broker-tools-1.1", needs: JVM, run: broker_old_tools::run },
+    Suite { name: "broker-java-0.11", needs: JVM, run: broker::java_0_11 },
     Suite { name: "broker-java-1.1", needs: JVM, run: broker::java_1_1 },
     Suite { name: "broker-java-2.8", needs: JVM, run: broker::java_2_8 },
     Suite { name: "broker-java-3.9", needs: JVM, run: broker::java_3_9 },
     Suite { name: "broker-java-4.1", needs: JVM, run: broker::java_4_1 },
+    Suite { name: "broker-tls", needs: &[Need::Java, Need::Maven, Need::Python], run: broker_tls::run },
+    Suite { name: "broker-streams", needs: JVM, run: broker::streams },
+    Suite { name: "broker-connect", needs: JVM, run: pipelines::connect },
+    Suite { name: "broker-flume", needs: JVM, run: pipelines::flume },
 ];
 
 /// The suite of that name.

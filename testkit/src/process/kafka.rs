@@ -46,7 +46,6 @@ impl Kafka {
         zookeeper_connect: &str,
         session_timeout: Duration,
     ) -> Result<Kafka> {
-        let class_path = JavaProject::new("kafka").class_path()?;
         let home = TempDir::with_prefix("rookery-kafka-")?;
         let log_dir = log_dir.map_or_else(|| home.path().join("logs"), Path::to_path_buf);
         let port = free_port();
@@ -64,24 +63,10 @@ impl Kafka {
             ("controlled.shutdown.enable", "false".to_owned()),
         ];
         let text: String = settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-        let properties = home.path().join("server.properties");
-        std::fs::write(&properties, text)?;
-        let mut command = Command::new("java");
-        command
-            .current_dir(home.path())
-            .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-            .arg("-Djava.net.preferIPv4Stack=true")
-            .arg("-Dlog4j.configuration=file:log4j.properties")
-            .args(["-cp", &class_path, "kafka.Kafka"])
-            .arg(&properties);
-        std::fs::write(
-            home.path().join("log4j.properties"),
-            "log4j.rootLogger=INFO, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n\
-             log4j.appender.out.layout=org.apache.log4j.PatternLayout\n\
-             log4j.appender.out.layout.ConversionPattern=%d %p %c %m%n\n",
-        )?;
+        std::fs::write(home.path().join("server.properties"), text)?;
+        let mut command = command(home.path())?;
         let process = Process::start(&mut command, &home.path().join("broker.log"))?;
-        Ok(Kafka { process, port, class_path, home })
+        Ok(Kafka { process, port, class_path: class_path()?, home })
     }
 
     /// `host:port` of the broker.
@@ -136,4 +121,26 @@ impl Kafka {
     pub fn class_path(&self) -> &str {
         &self.class_path
     }
+}
+
+fn class_path() -> Result<String> {
+    JavaProject::new("kafka").class_path()
+}
+
+/// What starts a broker on the `server.properties` in that directory.
+pub(super) fn command(home: &Path) -> Result<Command> {
+    std::fs::write(
+        home.join("log4j.properties"),
+        "log4j.rootLogger=INFO, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n\
+         log4j.appender.out.layout=org.apache.log4j.PatternLayout\n\
+         log4j.appender.out.layout.ConversionPattern=%d %p %c %m%n\n",
+    )?;
+    let mut command = Command::new("java");
+    command
+        .current_dir(home)
+        .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .arg("-Djava.net.preferIPv4Stack=true")
+        .arg("-Dlog4j.configuration=file:log4j.properties")
+        .args(["-cp", &class_path()?, "kafka.Kafka", "server.properties"]);
+    Ok(command)
 }

@@ -16,7 +16,8 @@ pub(crate) mod server;
 mod service;
 mod tools;
 
-pub use broker::Broker;
+pub use broker::{Broker, Make};
+pub(crate) use child::Process;
 pub use child::{Freeze, Usage};
 pub use ensemble::{Ensemble, Role};
 pub use java::{JavaProject, java_command};

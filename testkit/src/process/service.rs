@@ -6,23 +6,26 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use super::broker::Make;
 use super::child::{Freeze, Usage};
 use super::ensemble::Ensemble;
 use super::server::{Kind, Options, Server};
 
-/// Which service to start.
+/// Which service to start, and which broker on it where there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// The implementation.
     pub kind: Kind,
     /// One server, or an ensemble of so many.
     pub members: usize,
+    /// The implementation of the broker.
+    pub broker: Make,
 }
 
 impl Target {
-    /// One server.
+    /// One server, and our broker.
     pub fn one(kind: Kind) -> Target {
-        Target { kind, members: 1 }
+        Target { kind, members: 1, broker: Make::Ours }
     }
 
     /// Starts it and waits until it serves.
@@ -37,9 +40,10 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.members {
-            1 => write!(f, "the {}", self.kind),
-            members => write!(f, "{members} members of the {}", self.kind),
+            1 => write!(f, "the {}", self.kind)?,
+            members => write!(f, "{members} members of the {}", self.kind)?,
         }
+        if self.broker == Make::Kafka { write!(f, " and Apache Kafka") } else { Ok(()) }
     }
 }
 

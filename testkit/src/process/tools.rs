@@ -17,6 +17,8 @@ pub enum Need {
     Python,
     /// The Go tool chain.
     Go,
+    /// Node 18 or newer with npm.
+    Node,
 }
 
 impl Need {
@@ -26,6 +28,7 @@ impl Need {
             Need::Maven => &[&["mvn", "--version"]],
             Need::Python => &[&["python3", "-c", "import venv, ensurepip"]],
             Need::Go => &[&["go", "version"]],
+            Need::Node => &[&["node", "--version"], &["npm", "--version"]],
         }
     }
 
@@ -50,6 +53,7 @@ impl fmt::Display for Need {
             Need::Maven => "Maven (mvn)",
             Need::Python => "Python 3 with venv",
             Need::Go => "Go",
+            Need::Node => "Node with npm",
         })
     }
 }

@@ -22,7 +22,7 @@ import org.apache.kafka.common.errors.InvalidConfigurationException;
 import org.apache.kafka.common.errors.InvalidRequestException;
 
 /** What came to the Java clients between 2.0 and 2.8, and is still there. */
-public final class BrokerSince28Suite extends BrokerSuite {
+public final class BrokerSince28Suite extends BrokerSince11Suite {
     private BrokerSince28Suite(String bootstrap) {
         super(bootstrap);
     }
