@@ -73,6 +73,7 @@ async fn run(flags: Flags) -> Result<u8> {
         notices: sender,
         history: Vec::new(),
         code: 0,
+        is_over: false,
     };
     shell.connect().await?;
     if !shell.flags.command.is_empty() {
@@ -87,7 +88,7 @@ async fn run(flags: Flags) -> Result<u8> {
     println!("JLine support is {}", if reader.is_terminal() { "enabled" } else { "disabled" });
     shell.say(&print::session("SyncConnected"));
     let names: Vec<String> = COMMANDS.iter().map(|syntax| syntax.name.to_owned()).collect();
-    while !shell.is_over() {
+    while !shell.is_over {
         let prompt = shell.prompt();
         let line = match &shell.zk {
             Some(zk) => {
@@ -115,11 +116,11 @@ struct Shell {
     watches_are_printed: Arc<AtomicBool>,
     notices: mpsc::Sender<String>,
     history: Vec<String>,
+    /// That of the last command.
     code: u8,
+    /// It was told to quit.
+    is_over: bool,
 }
-
-/// The exit code of a shell that was told to quit is that of the command before.
-const QUIT: &str = "quit";
 
 impl Shell {
     async fn connect(&mut self) -> Result<()> {
@@ -160,10 +161,6 @@ impl Shell {
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.history.last().is_some_and(|line| line == QUIT)
-    }
-
     fn prompt(&self) -> String {
         let state = match self.zk.as_ref().map(Coordinator::state) {
             Some(SessionState::Connected { read_only: true, .. }) => "CONNECTEDREADONLY",
@@ -188,7 +185,7 @@ impl Shell {
             Err(message) => return eprintln!("{message}"),
         };
         if matches!(words[0].as_str(), "quit" | "exit") {
-            return self.history.push(QUIT.to_owned());
+            return self.is_over = true;
         }
         let (line, words) = match self.redone(&words) {
             Ok(Some(redone)) => redone,

@@ -52,7 +52,8 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-prompt = re.escape(SERVER) + "> "
+# Behind the end of a line: what is typed before that is the terminal's to interpret, as in every shell.
+prompt = r"\n\r\x1b\[K" + re.escape(SERVER) + "> "
 shell = Terminal()
 shell.expect(prompt)
 

@@ -1,6 +1,6 @@
 //! [shell] Lines from a terminal, with editing, or from whatever else the standard input is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -42,7 +42,7 @@ pub(in crate::cli) struct Reader {
     file: Option<PathBuf>,
     keys: Keys,
     /// Keys that came behind the end of a line.
-    ahead: std::collections::VecDeque<Key>,
+    ahead: VecDeque<Key>,
     /// What is said while a line is being typed.
     notices: mpsc::Receiver<String>,
     resized: Signal,
@@ -64,7 +64,7 @@ impl Reader {
             history: History::new(lines),
             file,
             keys: Keys::default(),
-            ahead: std::collections::VecDeque::new(),
+            ahead: VecDeque::new(),
             notices,
             resized: signal(SignalKind::window_change())?,
         })
@@ -97,11 +97,10 @@ impl Reader {
     }
 
     async fn plain_line(&mut self) -> io::Result<Input> {
-        let read = tokio::task::spawn_blocking(|| {
+        let mut read = tokio::task::spawn_blocking(|| {
             let mut line = String::new();
             io::stdin().read_line(&mut line).map(|count| (count > 0).then_some(line))
         });
-        let mut read = read;
         loop {
             tokio::select! {
                 line = &mut read => {
