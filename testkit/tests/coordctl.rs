@@ -6,7 +6,9 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use testkit::process::{Options, Server, command_output, workspace};
+use testkit::process::{
+    JavaProject, Need, Options, Server, command_output, java_command, scratch, skip_or_fail, workspace,
+};
 
 /// `COORDCTL_BIN` if set; otherwise built now with this test's profile.
 fn binary() -> PathBuf {
@@ -36,7 +38,11 @@ struct Shell {
 
 impl Shell {
     fn new() -> Shell {
-        Shell { server: Server::coordinator(Options::for_tests()).expect("start the server") }
+        Shell::with(Options::for_tests())
+    }
+
+    fn with(options: Options) -> Shell {
+        Shell { server: Server::coordinator(options).expect("start the server") }
     }
 
     fn command(&self, line: &[&str]) -> Command {
@@ -225,4 +231,274 @@ fn changes_are_printed_as_they_happen() {
     }
     watcher.kill().expect("it runs");
     watcher.wait().expect("it ends");
+}
+
+#[test]
+fn data_is_searched_and_edited() {
+    let shell = Shell::new();
+    shell.ok(&["create", "-p", "/a/b", "one\ntwo\nThree"]);
+    shell.ok(&["create", "/a/c", "\x1b[2Jtwo"]);
+    assert_eq!(shell.ok(&["grep", "two"]), "/a/b:2: two\n/a/c:1: \\u{1b}[2Jtwo\n");
+    assert_eq!(shell.ok(&["grep", "-il", "three", "/a"]), "/a/b\n");
+    assert_eq!(shell.ok(&["grep", "-o", "plain", "one"]), "/a/b\t1\tone\n");
+    assert_eq!(shell.fails(&["grep", "three"]), (1, String::new()));
+
+    let edit = |editor: &str| {
+        let mut command = shell.command(&["edit", "/a/b"]);
+        command.env("EDITOR", editor).env_remove("VISUAL").output().expect("it runs")
+    };
+    assert!(edit("sed -i s/two/2/").status.success());
+    assert_eq!(shell.ok(&["get", "/a/b"]), "one\n2\nThree");
+    assert_eq!(String::from_utf8_lossy(&edit("true").stderr), "/a/b is as it was\n");
+    // Somebody else is faster: the text is not lost, and neither is theirs.
+    let late = edit(&format!("{} set /a/b theirs && sed -i s/2/ours/", binary().display()));
+    assert_eq!(late.status.code(), Some(1));
+    let complaint = String::from_utf8(late.stderr).expect("text");
+    let (said, file) =
+        complaint.trim_end().split_once("; your text is in ").expect("it says where the text is");
+    assert_eq!(said, "coordctl: /a/b: somebody else has changed it meanwhile");
+    assert_eq!(std::fs::read_to_string(file).expect("the file is there"), "one\nours\nThree");
+    std::fs::remove_file(file).expect("it can be removed");
+    assert_eq!(shell.ok(&["get", "/a/b"]), "theirs");
+}
+
+#[test]
+fn subtrees_are_moved_compared_and_made_alike() {
+    let (shell, other) = (Shell::new(), Shell::new());
+    let there = other.server.connect_string();
+    shell.ok(&["create", "-p", "/a/b/c", "text"]);
+    shell.ok(&["acl", "/a/b", "world:anyone:cdrwa,ip:127.0.0.1:r"]);
+    let export = shell.ok(&["export", "/a"]);
+    shell.ok(&["mv", "/a", "/new/place"]);
+    assert_eq!(shell.ok(&["export", "/new/place"]), export);
+    assert_eq!(shell.fails(&["get", "/a"]).0, 1);
+    shell.ok(&["create", "/occupied"]);
+    let refused = shell.fails(&["mv", "/new/place", "/occupied"]);
+    assert_eq!(refused, (1, "coordctl: nothing was moved: /occupied: the znode exists already".to_owned()));
+    assert!(shell.fails(&["mv", "/new", "/new/place/below"]).1.contains("is inside of /new"));
+    assert_eq!(shell.ok(&["export", "/new/place"]), export);
+
+    let plan = shell.ok(&["mirror", "--dry-run", "/new", "/copy", "--to", &there]);
+    assert_eq!(plan, "- .\n- place\n- place/b\n- place/b/c\n");
+    assert_eq!(other.ok(&["ls"]), "zookeeper\n");
+    shell.ok(&["mirror", "/new", "/copy", "--to", &there]);
+    assert_eq!(shell.ok(&["diff", "/new", "/copy", "--to", &there]), "");
+    other.ok(&["create", "/copy/more"]);
+    other.ok(&["set", "/copy/place/b/c", "other"]);
+    other.ok(&["acl", "/copy/place", "world:anyone:cdr"]);
+    let differences = shell.run_with(&["diff", "/new", "/copy", "--to", &there], b"");
+    assert_eq!(differences.status.code(), Some(1));
+    let expected = "+ more\n~ place (acl)\n~ place/b/c (data)\n";
+    assert_eq!(String::from_utf8_lossy(&differences.stdout), expected);
+    other.ok(&["delete", "-r", "/copy"]);
+
+    let mut follower = shell.command(&["mirror", "--delete", "--follow", "/new", "/copy", "--to", &there]);
+    let mut follower = follower.spawn().expect("it starts");
+    let alike = |what: &str| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let copy = || String::from_utf8(other.run_with(&["export", "/copy"], b"").stdout).expect("text");
+        while copy() != shell.ok(&["export", "/new"]) {
+            assert!(Instant::now() < deadline, "never: {what}");
+        }
+    };
+    alike("what was there");
+    shell.ok(&["create", "/new/later", "1"]);
+    alike("a new znode");
+    shell.ok(&["delete", "-r", "/new/place"]);
+    alike("without those that were deleted");
+    assert_eq!(other.ok(&["ls", "/copy"]), "later\n");
+    follower.kill().expect("it runs");
+    follower.wait().expect("it ends");
+}
+
+#[test]
+fn commands_run_under_other_recipes() {
+    let shell = Shell::new();
+    let mut holder = shell.command(&["semaphore", "--leases", "1", "/s", "--", "sh", "-c", "echo held; cat"]);
+    let mut holder = holder.spawn().expect("it starts");
+    let mut out = std::io::BufReader::new(holder.stdout.take().expect("standard output is piped"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut out, &mut line).expect("a line");
+    assert_eq!(line, "held\n");
+    let full = shell.fails(&["semaphore", "--leases", "1", "--wait", "0", "/s", "--", "true"]);
+    assert_eq!(full, (124, "coordctl: somebody else has /s".to_owned()));
+    drop(holder.stdin.take());
+    assert!(holder.wait().expect("it ends").success());
+    shell.ok(&["semaphore", "--leases", "1", "--wait", "0", "/s", "--", "true"]);
+
+    shell.ok(&["create", "/gate"]);
+    assert_eq!(shell.fails(&["barrier", "--wait", "0.2", "/gate", "--", "true"]).0, 124);
+    let waiting = shell.command(&["barrier", "/gate", "--", "echo", "open"]).spawn().expect("it starts");
+    shell.ok(&["delete", "/gate"]);
+    assert_eq!(waiting.wait_with_output().expect("it ends").stdout, b"open\n");
+    let lonely = ["barrier", "--members", "2", "--wait", "0.2", "/lonely", "--", "true"];
+    assert_eq!(shell.fails(&lonely).0, 124);
+    let meet = |word| ["barrier", "--members", "2", "/m", "--", "echo", word];
+    let one = shell.command(&meet("one")).spawn().expect("it starts");
+    assert_eq!(shell.ok(&meet("two")), "two\n");
+    assert_eq!(one.wait_with_output().expect("it ends").stdout, b"one\n");
+
+    assert_eq!(shell.fails(&["queue", "take", "--wait", "0", "/q"]).0, 124);
+    shell.ok(&["queue", "put", "/q", "later"]);
+    shell.ok(&["queue", "put", "--priority", "1", "/q", "first"]);
+    assert_eq!(
+        shell.fails(&["queue", "take", "/q", "--", "sh", "-c", "cat >&2; exit 7"]),
+        (7, "first".to_owned())
+    );
+    assert_eq!(shell.ok(&["queue", "take", "/q", "--", "cat"]), "first", "what failed is there again");
+    assert_eq!(shell.ok(&["queue", "take", "/q"]), "later\n");
+
+    let look = format!("{} get $COORDCTL_ZNODE", binary().display());
+    let shown =
+        shell.ok(&["register", "billing", "--port", "80", "--payload", "[1]", "--", "sh", "-c", &look]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!((shown["name"].as_str(), shown["port"].as_u64()), (Some("billing"), Some(80)));
+    assert_eq!(shown["payload"], serde_json::json!([1]));
+    assert!(!shell.ok(&["ls", "-R", "/services"]).contains(shown["id"].as_str().expect("an id")));
+}
+
+#[test]
+fn sessions_profiles_and_manual_pages() {
+    let shell = Shell::with(Options::for_tests().admin());
+    let admin = shell.server.admin_address().expect("it was asked for").to_string();
+    let mut watcher = shell.command(&["watch", "-R", "/"]).spawn().expect("it starts");
+    while !shell.ok(&["fourlw", "wchs"]).contains("Total watches:1") {}
+    let sessions = shell.ok(&["session", "list", "--admin", &admin, "-o", "plain"]);
+    let fields: Vec<&str> = sessions.trim_end().split('\t').collect();
+    assert!(fields[0].starts_with("0x") && fields[1].contains("127.0.0.1"), "{sessions}");
+    assert_eq!(fields[2], "10000");
+    watcher.kill().expect("it runs");
+    watcher.wait().expect("it ends");
+    assert!(shell.fails(&["session", "list", "--admin", "127.0.0.1:1"]).1.contains("127.0.0.1:1"));
+
+    let home = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(home.path().join("coordctl")).expect("a directory");
+    let with_profile = |text: &str| {
+        std::fs::write(home.path().join("coordctl/test.properties"), text).expect("it can be written");
+        let mut command = shell.command(&["--profile", "test", "ls", "/"]);
+        command.env_remove("COORDCTL_SERVER").env("XDG_CONFIG_HOME", home.path()).output().expect("it runs")
+    };
+    let output = with_profile(&format!("server={}\noutput=json\n", shell.server.connect_string()));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "[\n  \"zookeeper\"\n]\n");
+    let output = with_profile("sevrer=x\n");
+    assert!(String::from_utf8_lossy(&output.stderr).ends_with("there is no flag sevrer; is server meant?\n"));
+
+    shell.ok(&["man", "--directory", home.path().to_str().expect("text")]);
+    let page = std::fs::read_to_string(home.path().join("coordctl-lock.1")).expect("a page");
+    assert!(page.contains("COORDCTL_FENCE") && shell.ok(&["man"]).contains(".SH NAME"), "{page}");
+}
+
+/// What is asked of both shells, ours and that of Apache ZooKeeper.
+const ZKCLI: &str = r#"create /cli one
+get /cli
+get -s /cli
+set /cli two
+set -v 0 /cli three
+stat /cli
+create /cli
+create -s /cli/s- x
+create -e /cli/e x
+create -c /cli/c
+create -t 100000 /cli/t x
+create -c -e /cli/no
+ls /
+ls -s /cli
+ls -R /cli
+delete /cli
+get /none
+getAcl -s /cli
+addauth digest jack:pass
+setAcl /cli/c auth:jack:pass:cdrwa
+whoami
+getAllChildrenNumber /cli
+getEphemerals /
+setquota -n 100 /cli/t
+listquota /cli/t
+delquota -n /cli/t
+listquota /cli/t
+delquota /cli/t
+delquota /cli/t
+listquota /cli/t
+config
+sync /cli
+get -x /cli
+get -b /cli
+ls -w /cli
+create /cli/new
+get -w /cli
+set /cli "three words"
+get /cli
+addWatch /cli
+set /cli/new 5
+removewatches /cli
+removewatches /cli
+frob
+ls
+ls -q /
+printwatches
+printwatches off
+redo 1
+deleteall /cli
+stat /cli
+deleteall /cli
+get cli
+ls /cli/
+close
+ls /
+quit
+"#;
+
+/// Both streams and the exit code of a shell that is given the script, without what differs from run to run.
+fn zkcli_says(mut command: Command, server: &Server) -> (String, String, Option<i32>) {
+    command.args(["-server", &server.connect_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    child.stdin.take().expect("standard input is piped").write_all(ZKCLI.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let settled = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).replace(&server.connect_string(), "SERVER");
+        let settled = text.lines().map(|line| match (line.split_once(" = "), line.split_once(" zxid: ")) {
+            (Some((name, _)), _) if name.ends_with("xid") || name.ends_with("time") => format!("{name} = …"),
+            (_, Some((event, zxid))) if zxid != "-1" => format!("{event} zxid: …"),
+            _ => line.to_owned(),
+        });
+        // When a notice comes between two lines is up to the machine.
+        let mut lines: Vec<String> = settled.filter(|line| !line.is_empty()).collect();
+        lines.sort();
+        lines.join("\n")
+    };
+    (settled(&output.stdout), settled(&output.stderr), output.status.code())
+}
+
+#[test]
+fn under_the_name_of_zkcli_it_says_what_zkcli_says() {
+    if !skip_or_fail("a comparison with zkCli", &[Need::Java, Need::Maven]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a directory");
+    let link = folder.path().join("zkCli.sh");
+    std::os::unix::fs::symlink(binary(), &link).expect("a link");
+    let class_path = JavaProject::new("client-3.9").class_path().expect("jars");
+    let mut java = java_command(&class_path, &scratch("java").expect("a directory"));
+    java.arg("org.apache.zookeeper.ZooKeeperMain");
+    let start = || Server::coordinator(Options::for_tests()).expect("start the server");
+    let (theirs, ours) = (zkcli_says(java, &start()), zkcli_says(Command::new(&link), &start()));
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn it_can_be_used_at_a_terminal() {
+    if !skip_or_fail("a pseudo-terminal", &[Need::Python]) {
+        return;
+    }
+    let shell = Shell::new();
+    shell.ok(&["create", "-p", "/config/limits", "100"]);
+    let home = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new("python3");
+    command.arg(workspace().join("testkit/interop/python/terminal.py"));
+    command.arg(binary()).arg(shell.server.connect_string());
+    command.env("XDG_STATE_HOME", home.path()).env_remove("COORDCTL_SERVER");
+    let output = command.output().expect("python3 starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
 }

@@ -8,12 +8,12 @@ use client::zk::{
     Acl, Coordinator, CreateMode, Error, EventType, Identity, MultiOutcome, MultiReadOutcome, Notice,
     SessionState, Stat, Tls, Watch, WatcherType, perms,
 };
-use support::{connect, kind, start};
+use support::{PATIENCE, connect, connect_through, kind, start};
 use testkit::certificates::Authority;
 use testkit::process::{Ensemble, Flow, Link, Options, free_port};
 
 async fn next(watch: &mut Watch) -> Notice {
-    let next = tokio::time::timeout(Duration::from_secs(20), watch.next()).await;
+    let next = tokio::time::timeout(PATIENCE, watch.next()).await;
     next.expect("a notice in time").expect("a notice before the end")
 }
 
@@ -366,11 +366,7 @@ async fn a_lost_connection_is_visible_and_watches_come_back() {
 async fn expiry_is_told_once() {
     let Some(server) = start(Options::for_tests()) else { return };
     let link = Link::to(server.address(), 2).unwrap();
-    let zk = Coordinator::builder(link.address().to_string())
-        .session_timeout(Duration::from_secs(1))
-        .connect()
-        .await
-        .unwrap();
+    let zk = connect_through(&link).await;
     zk.create("/mine", b"", CreateMode::Ephemeral).await.unwrap();
     let mut states = zk.states();
     let mut watch = zk.watch("/mine").await.unwrap();
@@ -396,7 +392,8 @@ async fn expiry_is_told_once() {
 #[tokio::test]
 async fn a_session_outlives_its_server() {
     let Some(mut server) = start(Options::for_tests()) else { return };
-    let zk = connect(&server).await;
+    let builder = Coordinator::builder(server.connect_string()).session_timeout(PATIENCE);
+    let zk = builder.connect().await.unwrap();
     zk.create("/mine", b"", CreateMode::Ephemeral).await.unwrap();
     let session = zk.session_id();
     server.kill_and_restart().unwrap();
@@ -410,18 +407,15 @@ async fn a_session_outlives_its_server() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(3), gone).await.expect("the session is closed");
+    tokio::time::timeout(PATIENCE / 4, gone).await.expect("the session is closed");
 }
 
 #[tokio::test]
 async fn a_session_outlives_each_member_of_an_ensemble() {
     let Some(kind) = kind() else { return };
     let mut ensemble = Ensemble::start_new(kind, 3, Options::for_tests()).expect("three members");
-    let zk = Coordinator::builder(ensemble.connect_string())
-        .session_timeout(Duration::from_secs(30))
-        .connect()
-        .await
-        .unwrap();
+    let zk =
+        Coordinator::builder(ensemble.connect_string()).session_timeout(PATIENCE).connect().await.unwrap();
     let session = zk.session_id();
     zk.create("/mine", b"", CreateMode::Ephemeral).await.unwrap();
     let mut watch = zk.watch("/mine").await.unwrap();
@@ -437,7 +431,7 @@ async fn a_session_outlives_each_member_of_an_ensemble() {
         zk.sync("/mine").await.unwrap();
         assert_eq!(&zk.get("/mine").await.unwrap().0[..], index.to_string().as_bytes());
         ensemble.member_mut(index).launch().unwrap();
-        ensemble.await_whole(Duration::from_secs(60)).unwrap();
+        ensemble.await_whole(2 * PATIENCE).unwrap();
     }
     assert_eq!(zk.session_id(), session);
     zk.delete("/mine", None).await.unwrap();
@@ -502,10 +496,11 @@ async fn tls_trusts_nobody_else() {
         .key("authProvider.1", "org.apache.zookeeper.server.auth.X509AuthenticationProvider");
     options.jvm_flags.push("-Dzookeeper.fips-mode=false".to_owned());
     let Some(_server) = start(options) else { return };
-    let builder = |tls| {
-        Coordinator::builder(format!("localhost:{port}")).tls(tls).connect_timeout(Duration::from_secs(2))
-    };
-    let zk = builder(Tls::new(&trusted).identity(&identity, &identity)).connect().await.unwrap();
+    let builder = |tls| Coordinator::builder(format!("localhost:{port}")).tls(tls);
+    // The first handshake of a Java server takes seconds; those after it do not.
+    let known = Tls::new(&trusted).identity(&identity, &identity);
+    let zk = builder(known).connect_timeout(PATIENCE).connect().await.unwrap();
+    let builder = |tls| builder(tls).connect_timeout(Duration::from_secs(5));
     zk.create("/big", &vec![7; 500_000], CreateMode::Persistent).await.unwrap();
     assert_eq!(zk.get("/big").await.unwrap().0.len(), 500_000);
     let who = zk.who_am_i().await.unwrap();

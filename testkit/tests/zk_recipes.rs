@@ -666,3 +666,39 @@ async fn items_are_divided_among_those_who_are_there() {
     first.release().await.unwrap();
     assert_eq!(soon(one.acquire()).await.unwrap().items(), items);
 }
+
+#[tokio::test]
+async fn elements_wait_for_their_time_and_can_be_taken_back_by_id() {
+    let Some(server) = start(Options::for_tests()) else { return };
+    let (zk, other) = (connect(&server).await, connect(&server).await);
+    let delayed = zk.delay_queue("/delayed");
+    let begin = std::time::Instant::now();
+    delayed.put_after(b"late", BRIEF).await.unwrap();
+    delayed.put_at(b"early", std::time::UNIX_EPOCH).await.unwrap();
+    let theirs = other.delay_queue("/delayed");
+    assert_eq!(soon(theirs.take()).await.unwrap(), ["early"]);
+    assert_eq!(soon(theirs.take()).await.unwrap(), ["late"]);
+    assert!(begin.elapsed() >= BRIEF);
+    // One that comes while another is waited for, and is due before it.
+    delayed.put_after(b"far away", Duration::from_secs(3600)).await.unwrap();
+    let waiting = tokio::spawn(async move { theirs.take().await });
+    tokio::time::sleep(BRIEF).await;
+    assert!(!waiting.is_finished());
+    delayed.put_after(b"now", Duration::ZERO).await.unwrap();
+    assert_eq!(soon(waiting).await.unwrap().unwrap(), ["now"]);
+    let (names, _) = zk.children("/delayed").await.unwrap();
+    assert!(names.len() == 1 && names[0].starts_with("queue-|"), "{names:?}");
+
+    let orders = zk.id_queue("/orders");
+    for (element, id) in [("z", "one"), ("a", "two"), ("b", "a/b|c"), ("y", "one")] {
+        orders.put(element.as_bytes(), id).await.unwrap();
+    }
+    // What is no element of such a queue is in nobody's way.
+    other.create("/orders/queue-|odd|", b"odd", CreateMode::PersistentSequential).await.unwrap();
+    assert_eq!(orders.remove("two").await, Ok(1));
+    assert_eq!(orders.remove("two").await, Ok(0));
+    assert_eq!(soon(other.id_queue("/orders").take()).await.unwrap(), ["z"]);
+    assert_eq!(orders.remove("a/b|c").await, Ok(1));
+    assert_eq!(soon(orders.take()).await.unwrap(), ["y"]);
+    assert!(matches!(orders.put(b"", "").await, Err(Error::BadOption(_))));
+}

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use super::flags::Format;
 use super::output::Table;
-use super::walk::walk;
+use super::walk::paths_below;
 use crate::zk::{Acl, Coordinator, Error, Identity, perms};
 
 /// Letters of permissions, in the order in which they are written.
@@ -40,7 +40,7 @@ pub(super) fn print(list: &[Acl<'_>]) -> String {
     list.iter().map(entry).collect::<Vec<_>>().join(",")
 }
 
-fn letters(perms: i32) -> String {
+pub(super) fn letters(perms: i32) -> String {
     LETTERS.iter().filter(|(_, bit)| perms & bit != 0).map(|(letter, _)| letter).collect()
 }
 
@@ -69,12 +69,7 @@ pub(super) async fn acl(
         zk.set_acl(path, &new, None).await.with_context(|| path.to_owned())?;
         return Ok(());
     }
-    let mut paths = Vec::new();
-    walk(zk, path, u32::MAX, |znode| {
-        paths.push(znode.path);
-        Ok(())
-    })
-    .await?;
+    let paths = paths_below(zk, path).await?;
     // From below, so that we can still read what we have not come to yet.
     for path in paths.iter().rev() {
         match zk.set_acl(path, &new, None).await {

@@ -7,7 +7,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::flags::{Format, Global};
+use super::args::Args;
+use super::flags::Format;
 use super::output::Table;
 use crate::zk::hosts::Hosts;
 use crate::zk::{Coordinator, Reconfig};
@@ -70,9 +71,9 @@ async fn ask(host: &str, port: u16, word: &str) -> Result<String> {
     tokio::time::timeout(PATIENCE, ask).await.context("no answer in time")?
 }
 
-pub(super) async fn four_letter(global: &Global, word: &str) -> Result<u8> {
+pub(super) async fn four_letter(args: &Args, word: &str) -> Result<u8> {
     anyhow::ensure!(word.len() == 4 && word.is_ascii(), "{word:?} is no four-letter word");
-    let hosts = Hosts::parse(&global.server)?.hosts;
+    let hosts = Hosts::parse(&args.server)?.hosts;
     let mut failed = false;
     for (host, port) in &hosts {
         if hosts.len() > 1 {
@@ -89,8 +90,8 @@ pub(super) async fn four_letter(global: &Global, word: &str) -> Result<u8> {
     Ok(failed.into())
 }
 
-pub(super) async fn status(global: &Global) -> Result<u8> {
-    let hosts = Hosts::parse(&global.server)?.hosts;
+pub(super) async fn status(args: &Args) -> Result<u8> {
+    let hosts = Hosts::parse(&args.server)?.hosts;
     let columns =
         &["server", "role", "zxid", "latency ms", "connections", "outstanding", "znodes", "version"];
     let mut table = Table::new(columns);
@@ -137,6 +138,6 @@ pub(super) async fn status(global: &Global) -> Result<u8> {
             version.into(),
         ]);
     }
-    table.print(global.output)?;
+    table.print(args.format)?;
     Ok(u8::from(serving < hosts.len() || leading != 1))
 }

@@ -1,47 +1,70 @@
 //! `coordctl`: from what was typed to what is printed.
 
 mod access;
+mod args;
 mod changes;
+mod edit;
 mod ensemble;
 mod flags;
+mod jobs;
+mod manual;
 mod output;
+mod places;
+mod progress;
 mod quota;
 mod run;
+mod search;
+mod sessions;
+mod shell;
+mod subtrees;
 mod transfer;
 mod walk;
+mod zkcli;
 mod znodes;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 
-use self::flags::{Command, Flags, Global};
-use crate::zk::{Coordinator, Tls};
+use self::args::Args;
+use self::flags::{Command, Flags, Format, SessionCommand};
+use self::output::complain;
+use crate::zk::Coordinator;
 
 /// It did not work.
 const FAILURE: u8 = 1;
 
 /// Runs the tool on this process's arguments.
 pub fn coordctl() -> ExitCode {
-    coordctl_with(std::env::args_os())
-}
-
-fn coordctl_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let flags = match Flags::try_parse_from(arguments) {
+    let mut arguments = std::env::args_os();
+    if arguments.next().is_some_and(|program| zkcli::is_meant(&program)) {
+        return zkcli::main(arguments.map(|argument| argument.to_string_lossy().into_owned()).collect());
+    }
+    let flags = match Flags::try_parse() {
         Ok(flags) => flags,
         // Help and version are no failures, and clap knows which stream and code each has.
         Err(error) => error.exit(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let outcome = runtime.context("cannot start").and_then(|runtime| runtime.block_on(perform(flags)));
+    end(in_runtime(perform(flags)))
+}
+
+fn in_runtime(work: impl Future<Output = Result<u8>>) -> Result<u8> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let outcome = runtime.block_on(work);
+    // A read of the terminal may be under way, which nobody waits for any more.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn end(outcome: Result<u8>) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         // Whoever read our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("coordctl: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::from(FAILURE)
         }
     }
@@ -55,91 +78,103 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Carries out one command and says how to exit.
-async fn perform(flags: Flags) -> Result<u8> {
-    let Flags { global, command } = flags;
-    let format = global.output;
+/// Carries out what was typed and says how to exit.
+async fn perform(Flags { global, command }: Flags) -> Result<u8> {
+    let args = Args::of(global)?;
+    let Some(command) = command.filter(|command| !matches!(command, Command::Shell)) else {
+        return shell::run(&args).await;
+    };
+    if let Some(code) = without_session(&command, &args).await? {
+        return Ok(code);
+    }
+    let zk = args.connect(&args.server).await?;
+    let code = with_session(&zk, command, &args, args.format).await?;
+    // What was asked for is done, even if the servers do not hear that we go.
+    zk.close().await.ok();
+    Ok(code)
+}
+
+/// Carries out what needs no session; `None` if the command does.
+async fn without_session(command: &Command, args: &Args) -> Result<Option<u8>> {
     match command {
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Flags::command(), "coordctl", &mut std::io::stdout());
-            return Ok(0);
+            clap_complete::generate(*shell, &mut Flags::command(), "coordctl", &mut std::io::stdout());
         }
-        Command::Status => return ensemble::status(&global).await,
-        Command::Fourlw { word } => return ensemble::four_letter(&global, &word).await,
-        _ => {}
+        Command::Man { directory } => manual::pages(directory.as_deref())?,
+        Command::Status => return ensemble::status(args).await.map(Some),
+        Command::Fourlw { word } => return ensemble::four_letter(args, word).await.map(Some),
+        Command::Session(SessionCommand::List) => sessions::list(args).await?,
+        _ => return Ok(None),
     }
-    let zk = connect(&global, &global.server).await?;
+    Ok(Some(0))
+}
+
+async fn with_session(zk: &Coordinator, command: Command, args: &Args, format: Format) -> Result<u8> {
+    let other = async |server: &Option<String>| match server {
+        Some(server) => args.connect(server).await,
+        None => Ok(zk.clone()),
+    };
     match command {
-        Command::Ls { path, recursive, stat } => znodes::ls(&zk, &path, recursive, stat, format).await?,
-        Command::Tree { path, depth } => znodes::tree(&zk, &path, depth).await?,
-        Command::Get { path } => znodes::get(&zk, &path, format).await?,
-        Command::Stat { path } => znodes::stat(&zk, &path, format).await?,
-        Command::Set { path, data, if_version } => znodes::set(&zk, &path, &data, if_version).await?,
+        Command::Ls { path, recursive, stat } => znodes::ls(zk, &path, recursive, stat, format).await?,
+        Command::Tree { path, depth } => znodes::tree(zk, &path, depth).await?,
+        Command::Get { path } => znodes::get(zk, &path, format).await?,
+        Command::Stat { path } => znodes::stat(zk, &path, format).await?,
+        Command::Set { path, data, if_version } => znodes::set(zk, &path, &data, if_version).await?,
+        Command::Edit { path } => edit::edit(zk, &path).await?,
         Command::Create { path, data, parents, sequential, container, ttl, acl } => {
             let mode = znodes::mode(sequential, container, ttl);
-            znodes::create(&zk, &path, &data, mode, parents, acl.as_deref()).await?;
+            znodes::create(zk, &path, &data, mode, parents, acl.as_deref()).await?;
         }
         Command::Delete { path, recursive, if_version } => {
-            znodes::delete(&zk, &path, recursive, if_version).await?;
+            znodes::delete(zk, &path, recursive, if_version).await?;
         }
         Command::Find { path, name, data, ephemeral } => {
-            let wanted = znodes::Wanted { name, data, ephemeral };
-            znodes::find(&zk, &path, &wanted, format).await?;
+            let wanted = search::Wanted { name, data, ephemeral };
+            search::find(zk, &path, &wanted, format).await?;
         }
-        Command::Du { path } => znodes::du(&zk, &path, format).await?,
+        Command::Grep { text, path, ignore_case, paths } => {
+            let any = search::grep(zk, &path, &text, ignore_case, paths, format).await?;
+            return Ok(u8::from(!any));
+        }
+        Command::Du { path } => znodes::du(zk, &path, format).await?,
         Command::Cp { from, to, to_server, overwrite } => {
-            let other = match &to_server {
-                Some(server) => connect(&global, server).await?,
-                None => zk.clone(),
-            };
-            transfer::copy(&zk, &from, &other, &to, overwrite).await?;
+            transfer::copy(zk, &from, &other(&to_server).await?, &to, overwrite).await?;
         }
-        Command::Watch { path, recursive } => changes::watch(&zk, &path, recursive, format).await?,
-        Command::Export { path } => transfer::export(&zk, &path).await?,
-        Command::Import { at, overwrite } => transfer::import(&zk, &at, overwrite).await?,
+        Command::Mv { from, to } => subtrees::mv(zk, &from, &to).await?,
+        Command::Diff { from, to, to_server } => {
+            let any = subtrees::diff(zk, &from, &other(&to_server).await?, &to, format).await?;
+            return Ok(u8::from(any));
+        }
+        Command::Mirror { from, to, to_server, delete, dry_run, follow } => {
+            let how = subtrees::Mirror { delete, dry_run, follow };
+            subtrees::mirror(zk, &from, &other(&to_server).await?, &to, &how, format).await?;
+        }
+        Command::Watch { path, recursive } => changes::watch(zk, &path, recursive, format).await?,
+        Command::Export { path } => transfer::export(zk, &path).await?,
+        Command::Import { at, overwrite } => transfer::import(zk, &at, overwrite).await?,
         Command::Acl { path, acl, recursive } => {
-            access::acl(&zk, &path, acl.as_deref(), recursive, format).await?;
+            access::acl(zk, &path, acl.as_deref(), recursive, format).await?;
         }
         Command::Quota { path, count, bytes, hard_count, hard_bytes, remove } => {
             let wanted = quota::Limits { count, bytes, hard_count, hard_bytes };
-            quota::quota(&zk, &path, wanted, remove, format).await?;
+            quota::quota(zk, &path, wanted, remove, format).await?;
         }
-        Command::Config => ensemble::config(&zk, format).await?,
+        Command::Config => ensemble::config(zk, format).await?,
         Command::Reconfig { add, remove, members, if_version } => {
-            ensemble::reconfig(&zk, add, remove, members.as_deref(), if_version.as_deref()).await?;
+            ensemble::reconfig(zk, add, remove, members.as_deref(), if_version.as_deref()).await?;
         }
-        Command::Whoami => access::whoami(&zk, format).await?,
-        Command::Lock(run) | Command::Elect(run) => {
-            let code = run::run(&zk, &run).await?;
-            zk.close().await.ok();
-            return Ok(code);
-        }
-        Command::Completions { .. } | Command::Status | Command::Fourlw { .. } => unreachable!("done above"),
+        Command::Whoami => access::whoami(zk, format).await?,
+        Command::Lock(run) | Command::Elect(run) => return run::lock(zk, &run).await,
+        Command::Semaphore(semaphore) => return run::semaphore(zk, &semaphore).await,
+        Command::Barrier(barrier) => return run::barrier(zk, &barrier).await,
+        Command::Register(register) => return run::register(zk, &register).await,
+        Command::Queue(queue) => return jobs::queue(zk, &queue).await,
+        Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Status
+        | Command::Fourlw { .. }
+        | Command::Session(_) => unreachable!("these need no session"),
+        Command::Shell => anyhow::bail!("this is the shell"),
     }
-    // What was asked for is done, even if the servers do not hear that we go.
-    zk.close().await.ok();
     Ok(0)
-}
-
-async fn connect(global: &Global, server: &str) -> Result<Coordinator> {
-    let mut builder = Coordinator::builder(server)
-        .session_timeout(global.timeout)
-        .connect_timeout(global.timeout)
-        .read_only(global.read_only);
-    for identity in &global.auth {
-        let (scheme, token) = identity.split_once(':').context("--auth needs scheme:token")?;
-        builder = builder.auth(scheme, token.as_bytes());
-    }
-    if let Some(sasl) = &global.sasl {
-        let (name, password) = sasl.split_once(':').context("--sasl needs name:password")?;
-        builder = builder.sasl_digest_md5(name, password);
-    }
-    if let Some(authorities) = &global.tls_ca {
-        let tls = Tls::new(authorities);
-        builder = builder.tls(match &global.tls_identity {
-            Some(identity) => tls.identity(identity, identity),
-            None => tls,
-        });
-    }
-    builder.connect().await.with_context(|| format!("no session with {server}"))
 }

@@ -1,12 +1,32 @@
 //! Columns for people, tabs for scripts, JSON for programs.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
 use super::flags::Format;
+
+pub(super) const BOLD: &str = "1";
+pub(super) const RED: &str = "31";
+pub(super) const GREEN: &str = "32";
+pub(super) const YELLOW: &str = "33";
+
+/// Text in a style, if it goes to a terminal and nobody has asked for less (<https://no-color.org>).
+pub(super) fn styled(is_terminal: bool, style: &str, text: &str) -> String {
+    if is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
+        format!("\x1b[{style}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Tells people what went wrong.
+pub(super) fn complain(complaint: &str) {
+    let name = styled(io::stderr().is_terminal(), RED, "coordctl:");
+    eprintln!("{name} {complaint}");
+}
 
 /// Rows of values under names.
 #[derive(Debug)]
@@ -40,7 +60,12 @@ impl Table {
                 }
                 Ok(())
             }
-            Format::Table => out.write_all(self.aligned().as_bytes()),
+            Format::Table => {
+                let aligned = self.aligned();
+                let (header, rows) = aligned.split_once('\n').unwrap_or((&aligned, ""));
+                writeln!(out, "{}", styled(out.is_terminal(), BOLD, header))?;
+                out.write_all(rows.as_bytes())
+            }
         }
     }
 
@@ -85,9 +110,14 @@ fn object(columns: &[&str], row: &[Value]) -> Value {
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.chars().flat_map(printable).collect(),
+        Value::String(text) => one_line(text),
         other => other.to_string(),
     }
+}
+
+/// With control characters made visible: what others wrote must not steer our terminal.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().flat_map(printable).collect()
 }
 
 fn printable(character: char) -> Vec<char> {

@@ -22,8 +22,14 @@ pub(super) struct Limits {
     pub(super) hard_bytes: Option<i64>,
 }
 
+impl Limits {
+    pub(super) fn is_empty(&self) -> bool {
+        [self.count, self.bytes, self.hard_count, self.hard_bytes].iter().all(Option::is_none)
+    }
+}
+
 /// The numbers of a limits or stats znode by name, where −1 stands for none.
-type Numbers = BTreeMap<String, i64>;
+pub(super) type Numbers = BTreeMap<String, i64>;
 
 fn parse(data: &[u8]) -> Numbers {
     let text = String::from_utf8_lossy(data);
@@ -44,35 +50,53 @@ fn print(numbers: &Numbers) -> String {
     text
 }
 
+/// Where the limits of a subtree are, and where what it has.
+pub(super) fn znodes(subject: &str) -> (String, String) {
+    (format!("{ROOT}{subject}/zookeeper_limits"), format!("{ROOT}{subject}/zookeeper_stats"))
+}
+
+/// The numbers of such a znode, if it is there.
+pub(super) async fn numbers(zk: &Coordinator, znode: &str) -> Result<Option<Numbers>, Error> {
+    match zk.get(znode).await {
+        Ok((data, _)) => Ok(Some(parse(&data))),
+        Err(Error::NoNode) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 pub(super) async fn quota(
     zk: &Coordinator,
     subject: &str,
     wanted: Limits,
-    remove: bool,
+    remove_all: bool,
     format: Format,
 ) -> Result<()> {
+    if remove_all {
+        remove(zk, subject).await
+    } else if wanted.is_empty() {
+        show(zk, subject, format).await
+    } else {
+        set(zk, subject, wanted).await
+    }
+}
+
+/// Changes those limits that are given; a negative one is none.
+pub(super) async fn set(zk: &Coordinator, subject: &str, wanted: Limits) -> Result<()> {
     if subject == "/" || subject.starts_with("/zookeeper") {
         bail!("{subject} cannot have limits");
     }
-    let (limits, stats) =
-        (format!("{ROOT}{subject}/zookeeper_limits"), format!("{ROOT}{subject}/zookeeper_stats"));
-    if remove {
-        return take_away(zk, subject, &limits, &stats).await;
-    }
+    let (limits, stats) = znodes(subject);
     let old = match zk.get(&limits).await {
         Ok((data, stat)) => Some((parse(&data), stat.version)),
         Err(Error::NoNode) => None,
         Err(error) => return Err(error).context(limits),
     };
-    let Limits { count, bytes, hard_count, hard_bytes } = wanted;
-    let changes =
-        [("count", count), ("bytes", bytes), ("countHardLimit", hard_count), ("byteHardLimit", hard_bytes)];
-    if changes.iter().all(|(_, change)| change.is_none()) {
-        return show(zk, subject, old.map(|(numbers, _)| numbers), &stats, format).await;
-    }
     zk.exists(subject).await?.with_context(|| format!("there is no {subject}"))?;
     let (mut numbers, version) =
         old.map_or((Numbers::new(), None), |(numbers, version)| (numbers, Some(version)));
+    let Limits { count, bytes, hard_count, hard_bytes } = wanted;
+    let changes =
+        [("count", count), ("bytes", bytes), ("countHardLimit", hard_count), ("byteHardLimit", hard_bytes)];
     numbers.extend(changes.into_iter().filter_map(|(name, change)| Some((name.to_owned(), change?))));
     match version {
         Some(version) => drop(zk.set(&limits, print(&numbers).as_bytes(), version).await.context(limits)?),
@@ -101,19 +125,11 @@ async fn refuse_nesting(zk: &Coordinator, subject: &str) -> Result<()> {
     Ok(())
 }
 
-async fn show(
-    zk: &Coordinator,
-    subject: &str,
-    limits: Option<Numbers>,
-    stats: &str,
-    format: Format,
-) -> Result<()> {
+async fn show(zk: &Coordinator, subject: &str, format: Format) -> Result<()> {
+    let (limits, stats) = znodes(subject);
+    let limits = numbers(zk, &limits).await.context(limits)?;
     let limits = limits.with_context(|| format!("{subject} has no limits"))?;
-    let stats = match zk.get(stats).await {
-        Ok((data, _)) => parse(&data),
-        Err(Error::NoNode) => Numbers::new(),
-        Err(error) => return Err(error.into()),
-    };
+    let stats = numbers(zk, &stats).await?.unwrap_or_default();
     let number = |numbers: &Numbers, name: &str| match numbers.get(name) {
         Some(number) if *number >= 0 => Value::from(*number),
         _ => Value::Null,
@@ -125,13 +141,15 @@ async fn show(
     Ok(table.print(format)?)
 }
 
-async fn take_away(zk: &Coordinator, subject: &str, limits: &str, stats: &str) -> Result<()> {
-    match zk.delete(limits, None).await {
+/// Takes all limits away.
+pub(super) async fn remove(zk: &Coordinator, subject: &str) -> Result<()> {
+    let (limits, stats) = znodes(subject);
+    match zk.delete(&limits, None).await {
         Err(Error::NoNode) => bail!("{subject} has no limits"),
-        result => result.with_context(|| limits.to_owned())?,
+        result => result.context(limits)?,
     }
     // Then everything that was only there for them.
-    let mut left = stats;
+    let mut left = &*stats;
     while left != ROOT {
         match zk.delete(left, None).await {
             Ok(()) | Err(Error::NoNode) => {}

@@ -1,5 +1,6 @@
 //! Subtrees on their way: copies, exports, imports.
 
+use std::fmt;
 use std::io::{BufRead, Read, Write};
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use super::access;
 use super::output::data_field;
+use super::progress::Progress;
 use super::walk::{child, walk};
 use super::znodes::make_parents;
 use crate::zk::{Acl, Coordinator, CreateMode, Error};
@@ -42,20 +44,22 @@ impl Line {
 }
 
 /// A znode that is worth keeping.
-struct Kept {
-    below: String,
-    data: Vec<u8>,
-    acl: Vec<Acl<'static>>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) below: String,
+    pub(super) data: Vec<u8>,
+    pub(super) acl: Vec<Acl<'static>>,
 }
 
 /// Everything below a znode, parents first, without ephemerals and without what servers keep for themselves.
-async fn collect(zk: &Coordinator, root: &str) -> Result<Vec<Kept>> {
-    let mut found = Vec::new();
+pub(super) async fn collect(zk: &Coordinator, root: &str) -> Result<Vec<Kept>> {
+    let (mut found, mut progress) = (Vec::new(), Progress::new("read", None));
     walk(zk, root, u32::MAX, |znode| {
         let is_reserved = znode.path.starts_with(RESERVED) && !root.starts_with(RESERVED);
         if znode.stat.ephemeral_owner == 0 && !is_reserved {
             found.push((znode.path, znode.data));
         }
+        progress.step(1);
         Ok(())
     })
     .await?;
@@ -76,7 +80,10 @@ async fn collect(zk: &Coordinator, root: &str) -> Result<Vec<Kept>> {
 
 pub(super) async fn export(zk: &Coordinator, root: &str) -> Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    for Kept { below, data, acl } in collect(zk, root).await? {
+    let all = collect(zk, root).await?;
+    let mut progress = Progress::new("export", Some(all.len() as u64));
+    for Kept { below, data, acl } in all {
+        progress.step(1);
         let (name, value) = data_field(&data);
         let Value::String(value) = value else { unreachable!("data is a text or its base64") };
         let (data, data_base64) = if name == "data" { (Some(value), None) } else { (None, Some(value)) };
@@ -88,7 +95,7 @@ pub(super) async fn export(zk: &Coordinator, root: &str) -> Result<()> {
 
 pub(super) async fn import(zk: &Coordinator, root: &str, overwrite: bool) -> Result<()> {
     let mut input = std::io::stdin().lock();
-    let mut counts = Counts::default();
+    let (mut counts, mut progress) = (Counts::default(), Progress::new("import", None));
     for number in 1.. {
         let mut line = Vec::new();
         input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
@@ -98,8 +105,10 @@ pub(super) async fn import(zk: &Coordinator, root: &str, overwrite: bool) -> Res
         ensure!((line.len() as u64) < LINE_BYTES_MAX, "line {number} is longer than any export makes one");
         let kept = parse(&line).with_context(|| format!("line {number}"))?;
         put(zk, root, &kept, overwrite, &mut counts).await?;
+        progress.step(1);
     }
-    counts.print();
+    drop(progress);
+    eprintln!("{counts}");
     Ok(())
 }
 
@@ -116,33 +125,47 @@ pub(super) async fn copy(
     to: &str,
     overwrite: bool,
 ) -> Result<()> {
-    let mut counts = Counts::default();
-    for kept in collect(zk, from).await? {
+    let (mut counts, all) = (Counts::default(), collect(zk, from).await?);
+    let mut progress = Progress::new("copy", Some(all.len() as u64));
+    for kept in all {
         put(other, to, &kept, overwrite, &mut counts).await?;
+        progress.step(1);
     }
-    counts.print();
+    drop(progress);
+    eprintln!("{counts}");
     Ok(())
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+pub(super) struct Counts {
     created: usize,
     replaced: usize,
     left: usize,
 }
 
-impl Counts {
-    fn print(&self) {
-        eprintln!("{} created, {} replaced, {} left as they were", self.created, self.replaced, self.left);
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} created, {} replaced, {} left as they were", self.created, self.replaced, self.left)
+    }
+}
+
+/// Where a znode belongs below another root.
+pub(super) fn place(root: &str, below: &str) -> String {
+    match below.strip_prefix('/') {
+        Some(below) => child(root, below),
+        None => root.to_owned(),
     }
 }
 
 /// Puts one znode where it belongs.
-async fn put(zk: &Coordinator, root: &str, kept: &Kept, overwrite: bool, counts: &mut Counts) -> Result<()> {
-    let path = match kept.below.strip_prefix('/') {
-        Some(below) => child(root, below),
-        None => root.to_owned(),
-    };
+pub(super) async fn put(
+    zk: &Coordinator,
+    root: &str,
+    kept: &Kept,
+    overwrite: bool,
+    counts: &mut Counts,
+) -> Result<()> {
+    let path = place(root, &kept.below);
     let named = || path.clone();
     if kept.below.is_empty() {
         make_parents(zk, &path).await?;

@@ -53,3 +53,14 @@ pub(super) async fn walk(
     }
     Ok(())
 }
+
+/// The paths of a znode and all below it, parents first.
+pub(super) async fn paths_below(zk: &Coordinator, root: &str) -> Result<Vec<String>> {
+    let mut paths = Vec::new();
+    walk(zk, root, u32::MAX, |znode| {
+        paths.push(znode.path);
+        Ok(())
+    })
+    .await?;
+    Ok(paths)
+}

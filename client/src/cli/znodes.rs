@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::access;
 use super::flags::Format;
 use super::output::{Table, data_field};
-use super::walk::{Znode, child, walk};
+use super::progress::Progress;
+use super::walk::{Znode, child, paths_below, walk};
 use crate::wire::zk::path;
 use crate::zk::{Acl, Coordinator, CreateMode, Error, Stat};
 
@@ -140,7 +141,7 @@ pub(super) async fn stat(zk: &Coordinator, path: &str, format: Format) -> Result
 }
 
 /// What was typed, or the standard input for `-`.
-fn data_of(argument: &str) -> Result<Vec<u8>> {
+pub(super) fn data_of(argument: &str) -> Result<Vec<u8>> {
     if argument != "-" {
         return Ok(argument.as_bytes().to_vec());
     }
@@ -210,12 +211,13 @@ pub(super) async fn delete(
     if path == "/" {
         bail!("deleting / is asked for too easily; name its children");
     }
-    let mut paths = Vec::new();
-    walk(zk, path, u32::MAX, |znode| {
-        paths.push(znode.path);
-        Ok(())
-    })
-    .await?;
+    let paths = paths_below(zk, path).await?;
+    delete_from_below(zk, paths).await
+}
+
+/// Deletes znodes of which parents come before their children. What has gone already is no failure.
+pub(super) async fn delete_from_below(zk: &Coordinator, mut paths: Vec<String>) -> Result<()> {
+    let mut progress = Progress::new("delete", Some(paths.len() as u64));
     // Requests arrive in the order in which they are made: children before parents.
     paths.reverse();
     for batch in paths.chunks(DELETES_AT_ONCE) {
@@ -225,75 +227,8 @@ pub(super) async fn delete(
                 Ok(()) | Err(Error::NoNode) => {}
                 Err(error) => return Err(error).with_context(|| path.clone()),
             }
+            progress.step(1);
         }
-    }
-    Ok(())
-}
-
-/// Which znodes to find.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    pub(super) name: Option<String>,
-    pub(super) data: Option<String>,
-    pub(super) ephemeral: bool,
-}
-
-impl Wanted {
-    fn includes(&self, znode: &Znode) -> bool {
-        let text = |wanted: &String| {
-            wanted.is_empty() || znode.data.windows(wanted.len()).any(|part| part == wanted.as_bytes())
-        };
-        self.name.as_ref().is_none_or(|pattern| matches(pattern, path::name(&znode.path)))
-            && self.data.as_ref().is_none_or(text)
-            && (!self.ephemeral || znode.stat.ephemeral_owner != 0)
-    }
-}
-
-/// Whether a name matches a pattern in which `*` stands for any text and `?` for any character.
-fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    // Where the last star stood, and how much of the name it stands for.
-    let (mut p, mut n, mut star) = (0, 0, None);
-    while n < name.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(&c) if c == '?' || c == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => match star {
-                Some((at, taken)) => {
-                    star = Some((at, taken + 1));
-                    p = at + 1;
-                    n = taken + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
-}
-
-pub(super) async fn find(zk: &Coordinator, path: &str, wanted: &Wanted, format: Format) -> Result<()> {
-    let mut found = Vec::new();
-    walk(zk, path, u32::MAX, |znode| {
-        if wanted.includes(&znode) {
-            found.push(znode.path);
-        }
-        Ok(())
-    })
-    .await?;
-    found.sort();
-    if format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
-        return Ok(());
-    }
-    let mut out = std::io::stdout().lock();
-    for path in found {
-        writeln!(out, "{path}")?;
     }
     Ok(())
 }
@@ -318,26 +253,4 @@ pub(super) async fn du(zk: &Coordinator, root: &str, format: Format) -> Result<(
     }
     table.row([root.into(), total.0.into(), total.1.into()]);
     Ok(table.print(format)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns() {
-        for (pattern, name, expected) in [
-            ("lock-*", "lock-0000000001", true),
-            ("lock-*", "block-1", false),
-            ("*", "", true),
-            ("", "", true),
-            ("", "a", false),
-            ("?", "ż", true),
-            ("a*b*c", "aXbYbZc", true),
-            ("a*b*c", "aXbYbZ", false),
-            ("**x", "x", true),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
-    }
 }

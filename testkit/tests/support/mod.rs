@@ -24,19 +24,23 @@ pub fn start(options: Options) -> Option<Server> {
     Some(Server::start_new(kind()?, options).expect("start the server"))
 }
 
+/// How long a server may take for anything: one in Java has just started, on a machine that has other things to do.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 pub async fn connect(server: &Server) -> Coordinator {
-    Coordinator::connect(server.connect_string()).await.expect("a session")
+    let builder = Coordinator::builder(server.connect_string()).connect_timeout(PATIENCE);
+    builder.connect().await.expect("a session")
 }
 
 /// A session of one second through a link that can be cut.
 pub async fn connect_through(link: &Link) -> Coordinator {
     let builder = Coordinator::builder(link.address().to_string()).session_timeout(Duration::from_secs(1));
-    builder.connect().await.expect("a session")
+    builder.connect_timeout(PATIENCE).connect().await.expect("a session")
 }
 
 /// What must happen soon.
 pub async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it happens in time")
+    tokio::time::timeout(PATIENCE, future).await.expect("it happens in time")
 }
 
 /// Waits until something holds.
@@ -46,5 +50,5 @@ pub async fn until<F: Future<Output = bool>>(what: &str, check: impl Fn() -> F) 
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
 }

@@ -10,6 +10,18 @@ const READY: &str = "ready";
 ///
 /// **Znodes**: the one at `PATH`, persistent, as Curator's `DistributedBarrier` and kazoo's `Barrier` have it. It outlives
 /// the session that set it.
+///
+/// **It promises** that whoever waits goes on once the gate has been open. **It does not promise** that it is still open then.
+///
+/// ```no_run
+/// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
+/// let gate = zk.barrier("/maintenance");
+/// gate.set().await?;
+/// // ... whoever waits for it stands still ...
+/// gate.remove().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Barrier {
     zk: Coordinator,
@@ -55,6 +67,19 @@ impl Barrier {
 ///
 /// **Znodes**: `PATH/UUID`, ephemeral, one for each party, and `PATH/ready` once enough are there. Curator's
 /// `DistributedDoubleBarrier` and kazoo's `DoubleBarrier` do the same.
+///
+/// **It promises** that nobody has entered before so many had come, and that nobody has left before all had finished or were
+/// gone. **It does not promise** that all who came are still there: a session may end meanwhile.
+///
+/// ```no_run
+/// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
+/// let meeting = zk.double_barrier("/jobs/17/start", 3);
+/// meeting.enter().await?;
+/// // ... all three of us ...
+/// meeting.leave().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct DoubleBarrier {
     zk: Coordinator,

@@ -13,6 +13,20 @@ const OPTIMISTIC_TRIES: usize = 10;
 ///
 /// **Znodes**: the one at `PATH`, persistent, with the value as its data, as Curator's `SharedValue` and
 /// `DistributedAtomicValue` have it.
+///
+/// **It promises** that [`SharedValue::set_if`] and [`SharedValue::update`] overwrite nothing that they have not seen. **It does
+/// not promise** that what was read is still so.
+///
+/// ```no_run
+/// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
+/// let leader = zk.shared_value("/config/primary");
+/// leader.set(b"10.0.0.1").await?;
+/// if let Some((value, version)) = leader.get().await? {
+///     println!("{value:?}, version {version}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct SharedValue {
     zk: Coordinator,
@@ -122,6 +136,19 @@ impl SharedValue {
 }
 
 /// A number of 32 bits with a version, stored as Curator's `SharedCount` stores it: four bytes, the most significant first.
+/// It promises and does not promise what [`SharedValue`] does.
+///
+/// ```no_run
+/// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
+/// let workers = zk.shared_count("/config/workers");
+/// workers.set(8).await?;
+/// let mut watch = workers.watch().await?;
+/// while watch.changed().await.is_some() {
+///     println!("{:?}", workers.get().await?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct SharedCount {
     value: SharedValue,
@@ -156,6 +183,17 @@ impl SharedCount {
 /// significant first. A number that was never set is 0.
 ///
 /// A change is tried ten times on the chance that nobody else makes one; after that under a lock at `PATH/lock`.
+///
+/// **It promises** that no addition is lost or counted twice, except that one which ends in
+/// [`Error::UnknownOutcome`](crate::zk::Error::UnknownOutcome) was made once or not at all.
+///
+/// ```no_run
+/// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
+/// let served = zk.atomic_long("/counters/served");
+/// println!("{} so far", served.add(1).await?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct AtomicLong {
     value: SharedValue,

@@ -12,6 +12,7 @@ mod leader_latch;
 mod leader_selector;
 mod line;
 mod lock;
+mod marked_queue;
 mod members;
 mod multi_lock;
 mod partitioner;
@@ -30,6 +31,7 @@ pub use discovery::{
 pub use leader_latch::{LeaderLatch, Leadership};
 pub use leader_selector::{LeaderSelector, Led};
 pub use lock::{Lock, LockGuard};
+pub use marked_queue::{DelayQueue, IdQueue};
 pub use members::GroupMember;
 pub use multi_lock::{MultiLock, MultiLockGuard};
 pub use partitioner::{SetPartitioner, Share};

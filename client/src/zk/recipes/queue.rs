@@ -22,6 +22,15 @@ const ENTRY: &str = "entry-";
 ///
 /// **Znodes**: `PATH/qn-0000000007`, persistent, with the element as data, as Curator's `SimpleDistributedQueue` has them; or
 /// by priority `PATH/entry-100-0000000007`, as kazoo's `Queue` has them.
+///
+/// ```no_run
+/// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
+/// let letters = zk.queue("/letters");
+/// letters.put(b"dear all").await?;
+/// println!("{:?}", letters.take().await?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Queue {
     zk: Coordinator,
@@ -47,7 +56,12 @@ impl Coordinator {
 }
 
 /// Puts an element in and returns its name. An element whose answer was lost may be there once.
-async fn put(zk: &Coordinator, parent: &str, prefix: &str, element: &[u8]) -> Result<String, Error> {
+pub(super) async fn put(
+    zk: &Coordinator,
+    parent: &str,
+    prefix: &str,
+    element: &[u8],
+) -> Result<String, Error> {
     loop {
         match zk.create(&child(parent, prefix), element, CreateMode::PersistentSequential).await {
             Ok(created) => return Ok(created.path),
@@ -58,7 +72,7 @@ async fn put(zk: &Coordinator, parent: &str, prefix: &str, element: &[u8]) -> Re
 }
 
 /// Elements in order, and a watch for more.
-async fn elements(
+pub(super) async fn elements(
     zk: &Coordinator,
     parent: &str,
     prefix: &str,
@@ -76,6 +90,28 @@ async fn elements(
     }
 }
 
+/// The first that nobody else takes before us, as `read` makes it of the data; what that cannot read stays where it is.
+pub(super) async fn take_first<T>(
+    zk: &Coordinator,
+    parent: &str,
+    names: &[String],
+    read: impl Fn(Bytes) -> Option<T>,
+) -> Result<Option<T>, Error> {
+    for name in names {
+        let path = child(parent, name);
+        let data = match zk.get(&path).await {
+            Err(Error::NoNode) => continue,
+            result => result?.0,
+        };
+        let Some(element) = read(data) else { continue };
+        match zk.delete(&path, None).await {
+            Err(Error::NoNode) => {}
+            result => return result.map(|()| Some(element)),
+        }
+    }
+    Ok(None)
+}
+
 impl Queue {
     /// Puts an element in, at the end. After [`Error::UnknownOutcome`] it is there once or not at all.
     pub async fn put(&self, element: &[u8]) -> Result<(), Error> {
@@ -89,7 +125,7 @@ impl Queue {
     pub async fn take(&self) -> Result<Bytes, Error> {
         loop {
             let (names, mut watch) = elements(&self.zk, &self.path, self.prefix).await?;
-            if let Some(element) = self.take_first(&names).await? {
+            if let Some(element) = take_first(&self.zk, &self.path, &names, Some).await? {
                 return Ok(element);
             }
             watch.changed().await;
@@ -102,23 +138,7 @@ impl Queue {
     /// None: an element may be taken and lost.
     pub async fn try_take(&self) -> Result<Option<Bytes>, Error> {
         let (names, _) = elements(&self.zk, &self.path, self.prefix).await?;
-        self.take_first(&names).await
-    }
-
-    /// The first that nobody else takes before us.
-    async fn take_first(&self, names: &[String]) -> Result<Option<Bytes>, Error> {
-        for name in names {
-            let path = child(&self.path, name);
-            let element = match self.zk.get(&path).await {
-                Err(Error::NoNode) => continue,
-                result => result?.0,
-            };
-            match self.zk.delete(&path, None).await {
-                Err(Error::NoNode) => {}
-                result => return result.map(|()| Some(element)),
-            }
-        }
-        Ok(None)
+        take_first(&self.zk, &self.path, &names, Some).await
     }
 
     /// The first element, which stays where it is.
@@ -135,6 +155,16 @@ impl Queue {
 }
 
 /// A [`Queue`] whose elements have a priority: of those with the smallest number, the first one comes first.
+///
+/// ```no_run
+/// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
+/// let calls = zk.priority_queue("/calls");
+/// calls.put(b"some time", 100).await?;
+/// calls.put(b"urgent", 1).await?;
+/// assert_eq!(calls.take().await?, "urgent");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct PriorityQueue {
     queue: Queue,

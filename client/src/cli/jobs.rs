@@ -1,0 +1,49 @@
+//! `coordctl queue`: elements in, and out to a command.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::flags::{QueueCommand, Take};
+use super::run::{NOT_HELD, Wrapped, session_is_over, within};
+use super::znodes::data_of;
+use crate::zk::Coordinator;
+
+/// How long it takes to get an element that is there.
+const NO_WAIT: Duration = Duration::from_secs(1);
+
+pub(super) async fn queue(zk: &Coordinator, command: &QueueCommand) -> Result<u8> {
+    match command {
+        QueueCommand::Put { path, data, priority } => {
+            let element = data_of(data)?;
+            zk.locking_queue(path).put(&element, *priority).await.with_context(|| path.clone())?;
+            Ok(0)
+        }
+        QueueCommand::Take(take) => take_one(zk, take).await,
+    }
+}
+
+async fn take_one(zk: &Coordinator, Take { path, wait, command }: &Take) -> Result<u8> {
+    let named = || path.clone();
+    let wait = wait.map(|wait| wait.max(NO_WAIT));
+    let Some(held) = within(wait, zk.locking_queue(path).take()).await.with_context(named)? else {
+        eprintln!("coordctl: there is nothing in {path}");
+        return Ok(NOT_HELD);
+    };
+    if command.is_empty() {
+        let mut out = std::io::stdout().lock();
+        out.write_all(held.data())?;
+        writeln!(out)?;
+        out.flush()?;
+    } else {
+        let mut child = Wrapped::new(command);
+        child.input = Some(held.data().clone());
+        let code = child.run(session_is_over(zk), "the session is over, and the element free").await?;
+        if code != 0 {
+            return Ok(code);
+        }
+    }
+    held.consume().await.with_context(named)?;
+    Ok(0)
+}
