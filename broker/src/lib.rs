@@ -15,6 +15,7 @@ pub mod limits;
 pub mod log;
 pub mod net;
 pub mod partition;
+pub mod quota;
 pub mod registry;
 pub mod replicas;
 pub mod server;
