@@ -174,7 +174,7 @@ impl Running {
             }
             serving.push(tokio::spawn(door.serve(Arc::clone(&broker), stopped.clone())));
         }
-        announce(&broker, &addresses).await;
+        tasks.push(tokio::spawn(check_names(Arc::clone(&broker))));
         Ok(Running { broker, addresses, operations, stop, member, tasks, doors: serving, log_threads })
     }
 
@@ -209,13 +209,9 @@ impl Running {
     }
 }
 
-/// Says who is told to connect where, and warns of names that lead nowhere from here: most likely from elsewhere, too.
-async fn announce(broker: &Broker, addresses: &[(String, SocketAddr)]) {
-    let image = broker.image();
-    for (listener, bound) in addresses {
-        let Some(told) = image.endpoint(broker.id, listener) else { continue };
-        let advertised = format!("{}:{}", told.host, told.port);
-        tracing::info!(listener, protocol = told.protocol, %bound, advertised, "serving; clients are told to connect there");
+/// Warns of advertised names that lead nowhere from here: most likely from elsewhere, too.
+async fn check_names(broker: Arc<Broker>) {
+    for told in &broker.config.listeners.advertised {
         let looked_up = tokio::net::lookup_host((told.host.as_str(), told.port));
         let why = match tokio::time::timeout(RESOLVES_WITHIN, looked_up).await {
             Ok(Ok(addresses)) => match addresses.count() {
@@ -226,7 +222,7 @@ async fn announce(broker: &Broker, addresses: &[(String, SocketAddr)]) {
             Err(_) => format!("no answer within {RESOLVES_WITHIN:?}"),
         };
         tracing::warn!(
-            listener,
+            listener = told.listener,
             host = told.host,
             why,
             "the advertised host does not resolve; clients will not get there"
