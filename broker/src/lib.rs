@@ -16,6 +16,7 @@ pub mod log;
 pub mod net;
 pub mod partition;
 pub mod planted;
+pub mod quota;
 pub mod registry;
 pub mod replicas;
 pub mod server;

@@ -21,6 +21,7 @@ const CORES: &[&str] = &[
     "broker/src/controller",
     "broker/src/group",
     "broker/src/partition",
+    "broker/src/quota",
 ];
 
 /// What reaches outside, or differs from run to run.
@@ -101,6 +102,7 @@ const NEIGHBOURS: &[(&str, &[&str])] = &[
     ("broker/src/controller", BROKER_SHELLS),
     ("broker/src/group", BROKER_SHELLS),
     ("broker/src/partition", BROKER_SHELLS),
+    ("broker/src/quota", BROKER_SHELLS),
     ("broker/src/log", &["crate::net", "crate::api", "crate::server", "crate::registry", "crate::replicas"]),
 ];
 

@@ -9,7 +9,8 @@ use client::zk::Error;
 use super::Context;
 use super::configs::{Refusal, Resource};
 use crate::config::settings::{self, Kind, Setting};
-use crate::config::{TOPIC_ONLY, topic_settings};
+use crate::config::{ConnectionLimits, TOPIC_ONLY, of_listener, tls_configs, topic_settings};
+use crate::net::tls::server_config;
 use crate::registry::RegistryError;
 use crate::server::Broker;
 
@@ -26,6 +27,15 @@ enum Change {
     /// Take these out of a list.
     Subtract(Vec<String>),
 }
+
+/// What may be another file, or another rule, for one listener while the broker runs.
+const CERTIFICATES: &[&str] = &[
+    "ssl.keystore.location",
+    "ssl.keystore.type",
+    "ssl.truststore.location",
+    "ssl.truststore.type",
+    "ssl.client.auth",
+];
 
 type Settings = BTreeMap<String, String>;
 
@@ -225,7 +235,13 @@ fn check(broker: &Broker, resource: &Resource, settings: &Settings) -> Result<()
         return topic_settings(settings, &broker.topic_configs.broker()).map(drop).map_err(invalid);
     }
     let mut fixed = BTreeSet::new();
+    let listeners = &broker.config.listeners;
     for (name, value) in settings {
+        if *resource == Resource::ThisBroker
+            && of_listener(name, listeners).is_some_and(|name| CERTIFICATES.contains(&name))
+        {
+            continue;
+        }
         match settings::find(name) {
             Some(setting) if setting.is_dynamic() => setting.check(value).map_err(invalid)?,
             Some(Setting { name, .. }) => {
@@ -246,9 +262,17 @@ fn check(broker: &Broker, resource: &Resource, settings: &Settings) -> Result<()
             format!("cannot be changed while the broker runs: {names}"),
         ));
     }
-    // What the change comes to must be a default for topics.
+    // What the change comes to must be a default for topics, limits that make sense, and certificates that can be read.
     let values = broker.config.values.overlaid(settings);
-    topic_settings(&BTreeMap::new(), &values).map(drop).map_err(invalid)
+    topic_settings(&BTreeMap::new(), &values).map_err(invalid)?;
+    ConnectionLimits::of(&values).map_err(invalid)?;
+    if *resource == Resource::ThisBroker {
+        let refused = |why: String| (ErrorCode::INVALID_REQUEST, why);
+        for config in tls_configs(&values, listeners).map_err(refused)?.values() {
+            server_config(config).map_err(refused)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

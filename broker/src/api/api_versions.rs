@@ -12,7 +12,8 @@ pub(super) fn handle(context: &Context<'_>, reader: Reader) -> Result<Reply, End
     let is_known = ApiVersionsRequest::VERSIONS.contains(&version);
     let (response, version) = if is_known {
         let request: ApiVersionsRequest = read(context, reader)?;
-        (answer(&request, version), version)
+        let throttle_time_ms = context.charge_time();
+        (ApiVersionsResponse { throttle_time_ms, ..answer(&request, version) }, version)
     } else {
         let only_this = vec![range(ApiKey::ApiVersions)];
         let error_code = ErrorCode::UNSUPPORTED_VERSION;

@@ -29,8 +29,8 @@ struct Answer {
     range: Option<FileRange>,
 }
 
-pub(super) async fn handle(context: Context<'_>, reader: Reader) -> Result<Reply, Ended> {
-    let request: FetchRequest = read(&context, reader)?;
+pub(super) async fn handle(context: &Context<'_>, reader: Reader) -> Result<Reply, Ended> {
+    let request: FetchRequest = read(context, reader)?;
     let uses_ids = context.version() >= FIRST_VERSION_WITH_IDS;
     let plan = {
         let mut sessions =
@@ -40,12 +40,29 @@ pub(super) async fn handle(context: Context<'_>, reader: Reader) -> Result<Reply
     let plan = match plan {
         Ok(plan) => plan,
         Err(error_code) => {
-            let response = FetchResponse { error_code, ..Default::default() };
-            return super::write(&context, &response);
+            let throttle_time_ms = context.charge_time();
+            let response = FetchResponse { error_code, throttle_time_ms, ..Default::default() };
+            return super::write(context, &response);
         }
     };
-    let answers = wait_and_read(&context, &request, &plan).await;
-    respond(&context, &plan, answers, uses_ids)
+    let answers = context.throttle.timed(wait_and_read(context, &request, &plan)).await;
+    let bytes = answers.iter().filter_map(|answer| answer.range.as_ref()).map(|range| range.length).sum();
+    if !context.may_fetch(bytes) {
+        return too_fast(context, &plan);
+    }
+    respond(context, &plan, answers, uses_ids)
+}
+
+/// The answer to a client that must wait: nothing. A session that has not been told of yet will not be.
+fn too_fast(context: &Context<'_>, plan: &Plan) -> Result<Reply, Ended> {
+    let session_id = if plan.is_incremental { plan.session } else { 0 };
+    if session_id != plan.session {
+        let mut sessions =
+            context.broker.fetch_sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sessions.end(plan.session);
+    }
+    let throttle_time_ms = context.wait_ms();
+    super::write(context, &FetchResponse { session_id, throttle_time_ms, ..Default::default() })
 }
 
 /// Reads until there is enough, or the time is up.
@@ -78,6 +95,7 @@ async fn wait_and_read(context: &Context<'_>, request: &FetchRequest, plan: &Pla
 
 async fn read_all(context: &Context<'_>, request: &FetchRequest, plan: &Plan, image: &Image) -> Vec<Answer> {
     let bytes_max = (request.max_bytes.max(0) as u64).min(context.broker.config.fetch.bytes_max as u64);
+    let bytes_max = bytes_max.min(context.fetch_bytes_max());
     let mut left = bytes_max;
     let mut answers = Vec::with_capacity(plan.readings.len());
     let mut has_records = false;

@@ -108,6 +108,11 @@ impl FetchSessions {
         }
     }
 
+    /// Forgets a session.
+    pub fn end(&mut self, session: i32) {
+        self.sessions.remove(&session);
+    }
+
     /// A new session, or 0 if there is no room.
     fn begin(&mut self, named: &[Reading], uses_ids: bool, now_ms: u64) -> i32 {
         if named.is_empty() {

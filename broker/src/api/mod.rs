@@ -5,6 +5,7 @@
 
 mod alter_configs;
 mod api_versions;
+mod client_quotas;
 mod cluster;
 mod configs;
 mod data;
@@ -16,9 +17,11 @@ mod metadata;
 mod offsets;
 mod produce;
 mod producers;
+mod throttle;
 mod topics;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::wire::kafka::{ApiKey, ErrorCode, Message, Part, Reader, Request, RequestHeader, frame};
 
@@ -28,6 +31,7 @@ use crate::net::connection::{Ended, Peer};
 use crate::server::Broker;
 
 pub use fetch_session::FetchSessions;
+use throttle::Throttle;
 pub(crate) use topics::{create_and_wait, parse_wanted};
 
 /// What goes back to the client.
@@ -39,12 +43,23 @@ pub enum Reply {
     Nothing,
 }
 
+/// An answer, and what comes after it.
+#[derive(Debug)]
+pub struct Answered {
+    pub reply: Reply,
+    /// Nothing is read from the client for so long: it was too fast.
+    pub muted_for: Duration,
+}
+
 /// What a handler knows besides the request itself.
 #[derive(Debug)]
 pub struct Context<'a> {
     pub broker: &'a Arc<Broker>,
     pub peer: &'a Peer,
     pub header: &'a RequestHeader,
+    /// The size of the request.
+    pub size: usize,
+    throttle: Throttle,
 }
 
 impl Context<'_> {
@@ -62,14 +77,15 @@ macro_rules! served {
         /// What this broker answers; nothing else is advertised.
         pub const SERVED: &[ApiKey] = &[ApiKey::Produce, ApiKey::Fetch, ApiKey::ApiVersions, $(ApiKey::$key,)+];
 
-        async fn dispatch(context: Context<'_>, reader: Reader) -> Result<Reply, Ended> {
+        async fn dispatch(context: &Context<'_>, reader: Reader) -> Result<Reply, Ended> {
             match context.header.api_key {
                 ApiKey::Produce => produce::handle(context, reader).await,
                 ApiKey::Fetch => fetch::handle(context, reader).await,
                 $(ApiKey::$key => {
-                    let request = read(&context, reader)?;
-                    let response = $handler(&context, request).await;
-                    write(&context, &response)
+                    let request = read(context, reader)?;
+                    let mut response = context.throttle.timed($handler(context, request)).await;
+                    response.throttle_time_ms = context.charge_time();
+                    write(context, &response)
                 })+
                 key => Err(Ended::Refused(format!("{} is not served", key.name()))),
             }
@@ -106,27 +122,31 @@ served! {
     ElectLeaders => cluster::elect_leaders;
     AlterPartitionReassignments => cluster::reassign;
     ListPartitionReassignments => cluster::list_reassignments;
+    DescribeClientQuotas => client_quotas::describe;
+    AlterClientQuotas => client_quotas::alter;
 }
 
-/// Answers one request. An error ends the connection.
+/// Answers one request of so many bytes. An error ends the connection.
 pub async fn handle(
     broker: &Arc<Broker>,
     peer: &Peer,
     header: &RequestHeader,
+    size: usize,
     reader: Reader,
-) -> Result<Reply, Ended> {
-    let context = Context { broker, peer, header };
-    if header.api_key == ApiKey::ApiVersions {
-        return api_versions::handle(&context, reader);
-    }
-    if !header.api_key.versions().contains(&header.api_version) {
+) -> Result<Answered, Ended> {
+    let context = Context { broker, peer, header, size, throttle: Throttle::default() };
+    let reply = if header.api_key == ApiKey::ApiVersions {
+        api_versions::handle(&context, reader)?
+    } else if header.api_key.versions().contains(&header.api_version) {
+        dispatch(&context, reader).await?
+    } else {
         return Err(Ended::Refused(format!(
             "{} has no version {}",
             header.api_key.name(),
             header.api_version
         )));
-    }
-    dispatch(context, reader).await
+    };
+    Ok(Answered { reply, muted_for: context.throttle.wait() })
 }
 
 /// The request's body. Bytes behind it are passed over, as Kafka does: librdkafka sends some.

@@ -19,12 +19,14 @@ const FIRST_VERSION_OF_BATCHES: i16 = 3;
 /// zstd came later.
 const FIRST_VERSION_OF_ZSTD: i16 = 7;
 
-pub(super) async fn handle(context: Context<'_>, reader: Reader) -> Result<Reply, Ended> {
-    let request: ProduceRequest = read(&context, reader)?;
+pub(super) async fn handle(context: &Context<'_>, reader: Reader) -> Result<Reply, Ended> {
+    let request: ProduceRequest = read(context, reader)?;
     let acks = request.acks;
-    let response = append_all(&context, request).await;
+    let mut response = context.throttle.timed(append_all(context, request)).await;
+    context.charge_produced();
+    response.throttle_time_ms = context.charge_time();
     if acks != 0 {
-        return write(&context, &response);
+        return write(context, &response);
     }
     // Nobody waits for an answer, so the only way to say that something went wrong is to hang up.
     let failed = response.responses.iter().flat_map(|topic| &topic.partition_responses);

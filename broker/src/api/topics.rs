@@ -264,6 +264,7 @@ async fn create_one(
     };
     let planned = plan(broker, &broker.image(), &topic.name, new)?;
     if !validate_only {
+        context.mutate(planned.assignment.replicas.len(), 6)?;
         make(&session.registry, &topic.name, &planned).await?;
         tracing::info!(
             topic = topic.name.as_str(),
@@ -345,9 +346,10 @@ async fn delete_one(context: &Context<'_>, image: &Image, name: &str) -> Result<
         let code = if context.version() < 3 { ErrorCode::INVALID_REQUEST } else { code };
         return refuse(code, "delete.topic.enable is false");
     }
-    if !image.topics.contains_key(name) {
+    let Some(topic) = image.topics.get(name) else {
         return refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("there is no topic '{name}'"));
-    }
+    };
+    context.mutate(topic.partitions.len(), 5)?;
     session.registry.wish_gone(name).await.map_err(|error| unforeseen(&error))?;
     tracing::info!(topic = name, "is to be deleted");
     Ok(())
@@ -419,6 +421,7 @@ async fn grow(
     if validate_only {
         return Ok(());
     }
+    context.mutate(placed.len(), 3)?;
     assignment.replicas.extend(placed);
     let set = session.registry.set_assignment(&topic.name, &assignment, version).await;
     set.map_err(|error| unforeseen(&error))

@@ -3,20 +3,26 @@
 //! [`Config::load`] gathers raw settings in layers, checks them all at once and gives plain data. Warnings are for the
 //! start-up log; errors stop the start and name setting, value and what is allowed.
 
+mod connections;
 mod listeners;
 pub mod settings;
 mod sources;
+mod tls;
 mod topic;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use connections::ConnectionLimits;
 pub use listeners::{Listener, Listeners, Protocol};
 pub use sources::{Origin, Sources, Values};
+pub use tls::{ClientAuth, TlsConfig, of_listener, tls_configs};
 pub use topic::{TOPIC_ONLY, TopicSettings, topic_settings};
 
+use crate::quota::Windows;
 use crate::{group, limits};
 
 /// Something to say about the configuration, and where it was said.
@@ -50,11 +56,12 @@ pub struct Config {
     pub reserved_broker_id_max: i32,
     pub rack: Option<String>,
     pub listeners: Listeners,
-    /// Certificate, key and whom to trust; present when a listener speaks SSL.
-    pub tls: Option<TlsConfig>,
+    /// Certificate, key and whom to trust, for each listener that speaks SSL.
+    pub tls: BTreeMap<String, TlsConfig>,
     pub coordinator: CoordinatorConfig,
     pub log_dirs: Vec<PathBuf>,
     pub connections: ConnectionsConfig,
+    pub quotas: QuotasConfig,
     pub topics: TopicsConfig,
     pub groups: GroupsConfig,
     pub logs: LogsConfig,
@@ -66,22 +73,6 @@ pub struct Config {
     pub values: Values,
     /// `KAFKA_CREATE_TOPICS`.
     pub create_topics: Option<String>,
-}
-
-/// How SSL listeners prove who they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsConfig {
-    pub key_store: PathBuf,
-    pub trust_store: Option<PathBuf>,
-    pub client_auth: ClientAuth,
-}
-
-/// Whether clients must prove who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientAuth {
-    None,
-    Requested,
-    Required,
 }
 
 /// Where the coordinator is.
@@ -98,9 +89,15 @@ pub struct CoordinatorConfig {
 pub struct ConnectionsConfig {
     pub request_bytes_max: usize,
     pub backlog: u32,
-    pub count_max: usize,
-    pub count_per_address_max: usize,
     pub idle_max: Duration,
+}
+
+/// Over what the limits of clients are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotasConfig {
+    pub windows: Windows,
+    /// For partitions made and deleted.
+    pub mutation_windows: Windows,
 }
 
 /// What topics are made like.
@@ -153,14 +150,16 @@ impl Config {
 
 fn resolve(values: Values, problems: &mut Problems) -> Config {
     const INT_MAX: i64 = i32::MAX as i64;
+    // Each client that has a limit is remembered window by window.
+    const WINDOWS_MAX: i64 = 1000;
     // Refuses what cannot be the default of any topic.
     topic::resolve(&values, problems);
+    connections::resolve(&values, problems);
     let listeners = listeners::resolve(&values, problems);
     if listeners.bind.is_empty() && problems.errors.is_empty() {
         values.complain("listeners", "there must be at least one", problems);
     }
-    let speaks_tls = listeners.bind.iter().any(|listener| listener.protocol == Protocol::Ssl);
-    let tls = if speaks_tls { tls(&values, problems) } else { None };
+    let tls = tls::resolve(&values, &listeners, problems);
     let connect = values.get("zookeeper.connect").unwrap_or_default().to_owned();
     if connect.is_empty() {
         values.complain("zookeeper.connect", "it must name the coordinator: host:port,.../chroot", problems);
@@ -216,9 +215,17 @@ fn resolve(values: Values, problems: &mut Problems) -> Config {
         connections: ConnectionsConfig {
             request_bytes_max: number("socket.request.max.bytes", 1, INT_MAX) as usize,
             backlog: number("socket.listen.backlog.size", -1, INT_MAX).clamp(1, 65_535) as u32,
-            count_max: number("max.connections", 0, INT_MAX) as usize,
-            count_per_address_max: number("max.connections.per.ip", 0, INT_MAX) as usize,
             idle_max,
+        },
+        quotas: QuotasConfig {
+            windows: Windows {
+                count: number("quota.window.num", 1, WINDOWS_MAX) as usize,
+                size_ms: number("quota.window.size.seconds", 1, INT_MAX).unsigned_abs() * 1000,
+            },
+            mutation_windows: Windows {
+                count: number("controller.quota.window.num", 1, WINDOWS_MAX) as usize,
+                size_ms: number("controller.quota.window.size.seconds", 1, INT_MAX).unsigned_abs() * 1000,
+            },
         },
         topics: TopicsConfig {
             auto_create,
@@ -270,33 +277,6 @@ fn operations(values: &Values, problems: &mut Problems) -> Option<SocketAddr> {
             None
         }
     }
-}
-
-fn tls(values: &Values, problems: &mut Problems) -> Option<TlsConfig> {
-    let Some(key_store) = values.explicit("ssl.keystore.location") else {
-        let what = "an SSL listener needs it: a PEM file with the key and the certificates";
-        values.complain("ssl.keystore.location", what, problems);
-        return None;
-    };
-    for name in ["ssl.keystore.type", "ssl.truststore.type"] {
-        if values.explicit(name).is_some_and(|kind| kind != "PEM") {
-            values.complain(name, "this release reads PEM", problems);
-        }
-    }
-    let client_auth = match values.get("ssl.client.auth") {
-        Some("required") => ClientAuth::Required,
-        Some("requested") => ClientAuth::Requested,
-        Some("none") | None => ClientAuth::None,
-        Some(_) => {
-            values.complain("ssl.client.auth", "none, requested or required is allowed", problems);
-            ClientAuth::None
-        }
-    };
-    let trust_store = values.explicit("ssl.truststore.location").map(PathBuf::from);
-    if trust_store.is_none() && client_auth != ClientAuth::None {
-        values.complain("ssl.truststore.location", "ssl.client.auth needs it", problems);
-    }
-    Some(TlsConfig { key_store: PathBuf::from(key_store), trust_store, client_auth })
 }
 
 #[cfg(test)]

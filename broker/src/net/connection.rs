@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -10,8 +11,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::send::Send;
-use crate::api::{self, Reply};
+use crate::api::{self, Answered, Reply};
 use crate::limits;
+use crate::quota::Who;
 use crate::server::Broker;
 
 /// Who is at the other end.
@@ -20,6 +22,13 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The listener it came through.
     pub listener: Arc<str>,
+}
+
+impl Peer {
+    /// Whom limits see: without authentication, everybody is the same user.
+    pub fn who<'a>(&self, client: &'a str) -> Who<'a> {
+        Who { user: "ANONYMOUS", client }
+    }
 }
 
 /// Why a connection ended.
@@ -55,23 +64,27 @@ where
             Ok(frame) => frame,
             Err(ended) => return ended,
         };
-        if let Err(ended) = answer(&mut stream, frame, &peer, &broker).await {
-            return ended;
+        match answer(&mut stream, frame, &peer, &broker).await {
+            Ok(Duration::ZERO) => {}
+            Ok(muted_for) => tokio::time::sleep(muted_for).await,
+            Err(ended) => return ended,
         }
     }
 }
 
+/// Answers a request, and says how long the next one must wait.
 async fn answer<S: Send>(
     stream: &mut S,
     frame: Bytes,
     peer: &Peer,
     broker: &Arc<Broker>,
-) -> Result<(), Ended> {
+) -> Result<Duration, Ended> {
+    let size = frame.len();
     let mut reader = Reader::new(frame);
     let header = RequestHeader::decode(&mut reader)?;
     let started = Instant::now();
     let (key, version) = (header.api_key, header.api_version);
-    let reply = api::handle(broker, peer, &header, reader).await?;
+    let Answered { reply, muted_for } = api::handle(broker, peer, &header, size, reader).await?;
     let handled = started.elapsed();
     if let Reply::Frame { parts, files } = reply {
         let mut files = files.into_iter();
@@ -79,7 +92,10 @@ async fn answer<S: Send>(
             match part {
                 Part::Bytes(bytes) => stream.send_bytes(bytes).await?,
                 Part::Hole { length } => match files.next() {
-                    Some(file) => stream.send_file(&file, length as usize).await?,
+                    Some(file) => {
+                        let untouched = stream.send_file(&file, length as usize).await?;
+                        broker.metrics.sendfile_bytes.fetch_add(untouched, Ordering::Relaxed);
+                    }
                     None => return Err(Ended::Refused("an answer lacks its records".into())),
                 },
             }
@@ -90,7 +106,7 @@ async fn answer<S: Send>(
     if handled > limits::SLOW_REQUEST && !waits_by_design(key) {
         tracing::warn!(api = key.name(), version, client = %peer.address, handled_ms = handled.as_millis(), "slow request");
     }
-    Ok(())
+    Ok(muted_for)
 }
 
 /// Requests whose answer comes when something happens.

@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{self, Ended, Peer};
-use crate::config::{ConnectionsConfig, Listener};
+use crate::config::{ConnectionLimits, Listener};
 use crate::limits;
-use crate::server::Broker;
+use crate::quota::{Admission, Connections, Windows};
+use crate::server::{Broker, clock};
 
 /// A door that is open.
 #[derive(Debug)]
@@ -42,8 +43,11 @@ impl Door {
     }
 
     /// Accepts connections until `stop` says so.
-    pub async fn serve(self, broker: Arc<Broker>, tls: Option<TlsAcceptor>, mut stop: watch::Receiver<bool>) {
+    pub async fn serve(self, broker: Arc<Broker>, mut stop: watch::Receiver<bool>) {
         let name: Arc<str> = self.listener.name.as_str().into();
+        let listeners = &broker.config.listeners;
+        // Where brokers have a listener of their own, clients cannot keep them out.
+        let waits = listeners.bind.len() == 1 || listeners.between_brokers != self.listener.name;
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -51,16 +55,27 @@ impl Door {
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let Some(place) = broker.places.take(address.ip()) else {
+                    let admitted = tokio::select! {
+                        admitted = admit(&broker.places, address.ip(), waits) => admitted,
+                        _ = stop.wait_for(|stop| *stop) => return,
+                    };
+                    let Ok((place, refused_after)) = admitted else {
                         tracing::debug!(client = %address, "too many connections");
                         continue;
                     };
                     let peer = Peer { address, listener: Arc::clone(&name) };
-                    let (broker, tls, mut stop) = (Arc::clone(&broker), tls.clone(), stop.clone());
+                    let tls = broker.certificates.acceptor(&name);
+                    let (broker, mut stop) = (Arc::clone(&broker), stop.clone());
                     tokio::spawn(async move {
                         let _place = place;
+                        let run = async {
+                            match refused_after {
+                                Some(wait) => tokio::time::sleep(wait).await,
+                                None => run(stream, peer, broker, tls).await,
+                            }
+                        };
                         tokio::select! {
-                            ended = run(stream, peer, broker, tls) => ended,
+                            () = run => {}
                             _ = stop.wait_for(|stop| *stop) => {}
                         }
                     });
@@ -73,6 +88,23 @@ impl Door {
             }
         }
     }
+}
+
+/// Waits until a connection may be served; or says how long to wait before it is closed, because its address makes too many.
+async fn admit(
+    places: &Arc<Places>,
+    address: IpAddr,
+    waits: bool,
+) -> Result<(Place, Option<Duration>), TooMany> {
+    let place = places.take(address, waits).await?;
+    let refused_after = match places.admit(address, waits) {
+        Admission::After(wait_ms) => {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            None
+        }
+        Admission::Refused(wait_ms) => Some(Duration::from_millis(wait_ms)),
+    };
+    Ok((place, refused_after))
 }
 
 async fn run(stream: TcpStream, peer: Peer, broker: Arc<Broker>, tls: Option<TlsAcceptor>) {
@@ -104,15 +136,18 @@ fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     socket.listen(backlog)
 }
 
-/// How many connections there may be, in all and from one address.
+/// How many connections there may be, in all and from one address, and how fast they may come.
 #[derive(Debug)]
 pub struct Places {
-    limits: ConnectionsConfig,
-    taken: Mutex<Taken>,
+    state: Mutex<State>,
+    /// A place was given back, or the limits changed.
+    changed: Notify,
 }
 
-#[derive(Debug, Default)]
-struct Taken {
+#[derive(Debug)]
+struct State {
+    limits: ConnectionLimits,
+    rates: Connections,
     count: usize,
     by_address: HashMap<IpAddr, usize>,
 }
@@ -124,36 +159,96 @@ pub struct Place {
     address: IpAddr,
 }
 
+/// Its address has as many connections as it may.
+#[derive(Debug)]
+struct TooMany;
+
 impl Places {
-    pub fn new(limits: ConnectionsConfig) -> Arc<Places> {
-        Arc::new(Places { limits, taken: Mutex::default() })
+    pub fn new(limits: ConnectionLimits, windows: Windows) -> Arc<Places> {
+        let rates = Connections::new(windows);
+        let state =
+            State { limits: ConnectionLimits::default(), rates, count: 0, by_address: HashMap::new() };
+        let places = Arc::new(Places { state: Mutex::new(state), changed: Notify::new() });
+        places.set_limits(limits);
+        places
     }
 
-    fn take(self: &Arc<Places>, address: IpAddr) -> Option<Place> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = taken.by_address.get(&address).copied().unwrap_or(0);
-        if taken.count >= self.limits.count_max || here >= self.limits.count_per_address_max {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on these limits hold; who is connected stays.
+    pub fn set_limits(&self, limits: ConnectionLimits) {
+        let mut state = self.lock();
+        state.rates.limit_all(limits.creation_rate.map(f64::from));
+        state.limits = limits;
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// The connections a second that an address may make, or all that have no limit of their own.
+    pub fn limit_address(&self, address: Option<IpAddr>, limit: Option<f64>) {
+        self.lock().rates.limit_address(address, limit);
+    }
+
+    /// The same for all addresses at once.
+    pub fn replace_address_limits(&self, limits: Vec<(Option<IpAddr>, Option<f64>)>) {
+        let mut state = self.lock();
+        state.rates.unlimit_addresses();
+        for (address, limit) in limits {
+            state.rates.limit_address(address, limit);
+        }
+    }
+
+    fn admit(&self, address: IpAddr, waits: bool) -> Admission {
+        self.lock().rates.admit(address, waits, clock::steady_ms())
+    }
+
+    /// A place, once there is one. Brokers among each other need not wait.
+    async fn take(self: &Arc<Places>, address: IpAddr, waits: bool) -> Result<Place, TooMany> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Before looking, so that no place is given back unseen.
+            changed.as_mut().enable();
+            if let Some(taken) = self.try_take(address, waits) {
+                return taken;
+            }
+            changed.await;
+        }
+    }
+
+    fn try_take(self: &Arc<Places>, address: IpAddr, waits: bool) -> Option<Result<Place, TooMany>> {
+        let mut state = self.lock();
+        if waits && state.count >= state.limits.count_max {
             return None;
         }
-        taken.count += 1;
-        taken.by_address.insert(address, here + 1);
-        Some(Place { places: Arc::clone(self), address })
+        let here = state.by_address.get(&address).copied().unwrap_or(0);
+        let limits = &state.limits;
+        if here >= limits.overrides.get(&address).copied().unwrap_or(limits.count_per_address_max) {
+            return Some(Err(TooMany));
+        }
+        state.count += 1;
+        state.by_address.insert(address, here + 1);
+        Some(Ok(Place { places: Arc::clone(self), address }))
     }
 
     pub fn count(&self) -> usize {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).count
+        self.lock().count
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.count -= 1;
-        if let Some(here) = taken.by_address.get_mut(&self.address) {
+        let mut state = self.places.lock();
+        state.count -= 1;
+        if let Some(here) = state.by_address.get_mut(&self.address) {
             *here -= 1;
             if *here == 0 {
-                taken.by_address.remove(&self.address);
+                state.by_address.remove(&self.address);
             }
         }
+        drop(state);
+        self.places.changed.notify_waiters();
     }
 }

@@ -86,6 +86,7 @@ async fn metrics(State(broker): State<Arc<Broker>>) -> String {
     text.one("kafka_server_brokertopicmetrics_messagesin_total", "counter", read(&counted.messages_in));
     text.one("kafka_server_brokertopicmetrics_bytesin_total", "counter", read(&counted.bytes_in));
     text.one("kafka_server_brokertopicmetrics_bytesout_total", "counter", read(&counted.bytes_out));
+    text.one("rookery_broker_sendfile_bytes_total", "counter", read(&counted.sendfile_bytes));
     text.one(
         "kafka_server_brokertopicmetrics_failedproducerequests_total",
         "counter",

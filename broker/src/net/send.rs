@@ -14,12 +14,12 @@ use crate::log::segment::FileRange;
 /// Something that answers are written to.
 pub trait Send: std::marker::Send {
     fn send_bytes(&mut self, bytes: Bytes) -> impl Future<Output = io::Result<()>> + std::marker::Send;
-    /// `length` bytes from the beginning of the range.
+    /// `length` bytes from the beginning of the range. Says how many of them this process did not touch.
     fn send_file(
         &mut self,
         range: &FileRange,
         length: usize,
-    ) -> impl Future<Output = io::Result<()>> + std::marker::Send;
+    ) -> impl Future<Output = io::Result<u64>> + std::marker::Send;
     fn flush(&mut self) -> impl Future<Output = io::Result<()>> + std::marker::Send;
 }
 
@@ -29,9 +29,10 @@ impl Send for TcpStream {
         self.write_all(&bytes).await
     }
 
-    async fn send_file(&mut self, range: &FileRange, length: usize) -> io::Result<()> {
+    async fn send_file(&mut self, range: &FileRange, length: usize) -> io::Result<u64> {
         let Some(file) = range.file().as_file() else {
-            return self.write_all(&read_some(range, 0, length)?).await;
+            self.write_all(&read_some(range, 0, length)?).await?;
+            return Ok(0);
         };
         let mut offset = range.position;
         let end = range.position + length as u64;
@@ -49,7 +50,7 @@ impl Send for TcpStream {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(length as u64)
     }
 
     async fn flush(&mut self) -> io::Result<()> {
@@ -63,7 +64,7 @@ impl Send for tokio_rustls::server::TlsStream<TcpStream> {
         self.write_all(&bytes).await
     }
 
-    async fn send_file(&mut self, range: &FileRange, length: usize) -> io::Result<()> {
+    async fn send_file(&mut self, range: &FileRange, length: usize) -> io::Result<u64> {
         let mut sent = 0;
         while sent < length {
             let piece = (length - sent).min(limits::SEND_BYTES);
@@ -73,7 +74,7 @@ impl Send for tokio_rustls::server::TlsStream<TcpStream> {
             self.write_all(&bytes).await?;
             sent += piece;
         }
-        Ok(())
+        Ok(0)
     }
 
     async fn flush(&mut self) -> io::Result<()> {

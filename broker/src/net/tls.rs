@@ -1,8 +1,10 @@
 //! How SSL listeners prove who they are.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,9 +14,76 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{ClientAuth, TlsConfig};
 
-/// Accepts TLS connections; `None` if no listener speaks it. The error names the file.
-pub fn acceptor(config: Option<&TlsConfig>) -> Result<Option<TlsAcceptor>, String> {
-    let Some(config) = config else { return Ok(None) };
+/// The certificates of all SSL listeners, as they are now.
+#[derive(Debug)]
+pub struct Certificates {
+    by_listener: BTreeMap<String, Mutex<Loaded>>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    config: TlsConfig,
+    stamps: Stamps,
+    server: Arc<ServerConfig>,
+}
+
+/// By what a changed file is told from the one before: when it was written, and how long it is.
+type Stamps = Vec<Option<(SystemTime, u64)>>;
+
+impl Certificates {
+    /// Reads all of them. The error names the file.
+    pub fn open(configs: &BTreeMap<String, TlsConfig>) -> Result<Certificates, String> {
+        let load = |(name, config): (&String, &TlsConfig)| {
+            let (stamps, server) = (stamps(config), server_config(config)?);
+            Ok((name.clone(), Mutex::new(Loaded { config: config.clone(), stamps, server })))
+        };
+        Ok(Certificates { by_listener: configs.iter().map(load).collect::<Result<_, String>>()? })
+    }
+
+    /// Accepts connections of one listener; `None` if it does not speak TLS.
+    pub fn acceptor(&self, listener: &str) -> Option<TlsAcceptor> {
+        let loaded = lock(self.by_listener.get(listener)?);
+        Some(TlsAcceptor::from(Arc::clone(&loaded.server)))
+    }
+
+    /// Reads again what was changed, and what is configured otherwise now. What cannot be used is said, and the old
+    /// certificates stay.
+    pub fn refresh(&self, configs: &BTreeMap<String, TlsConfig>) {
+        for (listener, loaded) in &self.by_listener {
+            let Some(config) = configs.get(listener) else { continue };
+            let stamps = stamps(config);
+            let mut loaded = lock(loaded);
+            if loaded.config == *config && loaded.stamps == stamps {
+                continue;
+            }
+            // Said once for every change.
+            (loaded.config, loaded.stamps) = (config.clone(), stamps);
+            match server_config(config) {
+                Ok(server) => {
+                    loaded.server = server;
+                    tracing::info!(listener, file = %config.key_store.display(), "certificates were read again");
+                }
+                Err(error) => tracing::error!(listener, error, "certificates stay as they were"),
+            }
+        }
+    }
+}
+
+fn lock(loaded: &Mutex<Loaded>) -> MutexGuard<'_, Loaded> {
+    loaded.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn stamps(config: &TlsConfig) -> Stamps {
+    let files = [Some(&config.key_store), config.trust_store.as_ref()];
+    let stamp = |file: &PathBuf| {
+        let file = fs::metadata(file).ok()?;
+        Some((file.modified().ok()?, file.len()))
+    };
+    files.into_iter().flatten().map(stamp).collect()
+}
+
+/// How TLS connections are accepted with what the files hold now. The error names the file.
+pub fn server_config(config: &TlsConfig) -> Result<Arc<ServerConfig>, String> {
     let pem = read(&config.key_store)?;
     let at = |what: String| format!("{}: {what}", config.key_store.display());
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
@@ -46,7 +115,7 @@ pub fn acceptor(config: Option<&TlsConfig>) -> Result<Option<TlsAcceptor>, Strin
         }
     };
     let config = builder.with_single_cert(certificates, key).map_err(|error| at(error.to_string()))?;
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+    Ok(Arc::new(config))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -4,11 +4,18 @@ use std::collections::BTreeMap;
 
 use client::zk::{CreateMode, Error, MultiOutcome, Stat};
 
-use super::schema::Registration;
+use super::schema::{self, Registration};
 use super::{Registry, RegistryError, paths};
 use crate::cluster::Broker;
 
 impl Registry {
+    /// Tells the controller that a data directory of this broker failed.
+    pub async fn tell_log_dir_failure(&self, id: i32) -> Result<(), RegistryError> {
+        let notice = schema::encode_log_dir_failure(id);
+        self.zk.create(paths::LOG_DIR_EVENT_PREFIX, &notice, CreateMode::PersistentSequential).await?;
+        Ok(())
+    }
+
     /// A broker id that nobody had: above `reserved_max`, rising by one with every call of anybody.
     pub async fn draw_broker_id(&self, reserved_max: i32) -> Result<i32, RegistryError> {
         let stat = self.zk.set(paths::BROKER_SEQUENCE, b"", None).await?;

@@ -60,6 +60,11 @@ impl Registry {
         known: Option<i32>,
     ) -> Result<(), RegistryError> {
         self.put_config(entity, values, known).await?;
+        self.notice_config_change(entity).await
+    }
+
+    /// Tells all brokers that an entity has other settings.
+    pub(super) async fn notice_config_change(&self, entity: &str) -> Result<(), RegistryError> {
         let notice = schema::encode_config_change(entity);
         self.zk.create(paths::CONFIG_CHANGE_PREFIX, &notice, CreateMode::PersistentSequential).await?;
         Ok(())

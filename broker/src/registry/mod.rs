@@ -8,6 +8,7 @@ pub mod configs;
 pub mod controller;
 pub mod paths;
 pub mod producer_ids;
+pub mod quotas;
 pub mod schema;
 pub mod topics;
 

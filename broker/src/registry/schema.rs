@@ -255,6 +255,11 @@ pub fn encode_config_change(entity_path: &str) -> Vec<u8> {
     json!({"version": 2, "entity_path": entity_path}).to_string().into_bytes()
 }
 
+/// That a data directory of a broker failed.
+pub fn encode_log_dir_failure(broker: i32) -> Vec<u8> {
+    json!({"version": 1, "broker": broker, "event": 1}).to_string().into_bytes()
+}
+
 /// The entity whose settings changed; also of version 1, which old tools write.
 pub fn decode_config_change(path: &str, data: &[u8]) -> Result<String, SchemaError> {
     const WHAT: &str = "notice of a changed configuration";

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::config_changes;
 use super::controlling::{self, Ask, Control, Orders};
-use super::{Broker, Session, clock};
+use super::{Broker, Session, clock, log_dirs};
 use crate::registry::controller::Elected;
 use crate::registry::schema::Registration;
 use crate::registry::{Registry, RegistryError};
@@ -85,6 +85,7 @@ impl Member {
         tokio::select! {
             result = self.elections(registry, epoch) => result,
             result = config_changes::follow(&broker, registry) => result,
+            result = log_dirs::tell(&broker, registry) => result,
             () = async {
                 while let Some(state) = states.next().await {
                     if state.is_final() {

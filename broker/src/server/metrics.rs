@@ -19,6 +19,8 @@ pub struct Metrics {
     requests: Vec<Timed>,
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
+    /// Those of them that went from a file to a socket without passing through this process.
+    pub sendfile_bytes: AtomicU64,
     pub messages_in: AtomicU64,
     pub produce_failures: AtomicU64,
     pub fetch_failures: AtomicU64,
@@ -31,6 +33,7 @@ impl Default for Metrics {
             requests: (0..=keys).map(|_| Timed::default()).collect(),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            sendfile_bytes: AtomicU64::new(0),
             messages_in: AtomicU64::new(0),
             produce_failures: AtomicU64::new(0),
             fetch_failures: AtomicU64::new(0),

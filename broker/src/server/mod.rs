@@ -4,9 +4,11 @@ pub mod clock;
 mod config_changes;
 pub mod controlling;
 pub mod group_shell;
+mod log_dirs;
 mod membership;
 pub mod metrics;
 pub mod producer_ids;
+pub mod quotas;
 pub mod random;
 mod replica_task;
 mod start;
@@ -19,10 +21,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::FetchSessions;
 use crate::cluster::Image;
-use crate::config::Config;
+use crate::config::{Config, tls_configs};
 use crate::controller::Answer;
 use crate::limits;
 use crate::net::listener::Places;
+use crate::net::tls::Certificates;
 use crate::registry::Registry;
 use crate::replicas::Replicas;
 
@@ -30,6 +33,7 @@ use controlling::{Ask, Request};
 use group_shell::GroupShell;
 use metrics::Metrics;
 use producer_ids::ProducerIds;
+use quotas::QuotaShell;
 use topic_configs::TopicConfigs;
 
 pub use start::{Running, StartError};
@@ -49,6 +53,8 @@ pub struct Broker {
     pub producer_ids: ProducerIds,
     pub fetch_sessions: Mutex<FetchSessions>,
     pub places: Arc<Places>,
+    pub quotas: QuotaShell,
+    pub certificates: Certificates,
     pub metrics: Metrics,
     /// The session with the coordinator, while there is one.
     session: watch::Sender<Option<Session>>,
@@ -80,6 +86,14 @@ impl Broker {
     pub fn controlling(&self) -> Result<Session, ErrorCode> {
         let session = self.session.borrow().clone();
         session.filter(|session| session.is_controller).ok_or(ErrorCode::NOT_CONTROLLER)
+    }
+
+    /// Reads certificates again that have changed, or that are other files now.
+    pub(crate) fn refresh_certificates(&self) {
+        match tls_configs(&self.topic_configs.broker(), &self.config.listeners) {
+            Ok(configs) => self.certificates.refresh(&configs),
+            Err(error) => tracing::error!(error, "certificates stay as they were"),
+        }
     }
 
     /// Asks the controller, if it is this broker.

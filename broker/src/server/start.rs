@@ -12,17 +12,19 @@ use super::group_shell::GroupShell;
 use super::membership::Member;
 use super::metrics::Metrics;
 use super::producer_ids::ProducerIds;
+use super::quotas::QuotaShell;
 use super::topic_configs::TopicConfigs;
 use super::{Broker, clock, random, replica_task};
 use crate::api::{self, FetchSessions};
 use crate::cluster::Image;
-use crate::config::{Config, LogsConfig, topic_settings};
+use crate::config::{Config, ConnectionLimits, LogsConfig, topic_settings};
 use crate::limits;
 use crate::log::checkpoint::MetaProperties;
 use crate::log::manager::{Intervals, LogManager};
 use crate::log::{Disk, LogError, RealDisk, TopicConfig};
 use crate::net::listener::{Door, Places};
 use crate::net::operations;
+use crate::net::tls::Certificates;
 use crate::registry::schema::Registration;
 use crate::registry::{Registry, RegistryError};
 use crate::replicas::Replicas;
@@ -37,6 +39,11 @@ const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(2);
 const STOP_SEEN_WITHIN: Duration = Duration::from_millis(100);
 /// How long clients wait outside until this broker leads what it should: those that come in before are sent away.
 const LEADING_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long an advertised name may take to resolve.
+const RESOLVES_WITHIN: Duration = Duration::from_secs(5);
+/// How often the files of certificates are looked at.
+const CERTIFICATES_CHECKED_EVERY: Duration = Duration::from_secs(2);
 
 /// Why a broker does not come up.
 #[derive(Debug, thiserror::Error)]
@@ -96,12 +103,13 @@ impl Running {
             })?;
             doors.push(door);
         }
-        let tls = crate::net::tls::acceptor(config.tls.as_ref()).map_err(StartError::Tls)?;
+        let certificates = Certificates::open(&config.tls).map_err(StartError::Tls)?;
         let registration = registration(&config, &doors);
 
         let (asks_in, asks) = mpsc::channel(limits::ASKS_MAX);
         let (orders, orders_out) = mpsc::channel(limits::ORDERS_MAX);
         let (stop, stopped) = watch::channel(false);
+        let connection_limits = ConnectionLimits::of(&config.values).map_err(StartError::Settings)?;
         let broker = Arc::new(Broker {
             id,
             cluster_id,
@@ -111,7 +119,9 @@ impl Running {
             groups: GroupShell::new(config.groups.settings.clone()),
             producer_ids: ProducerIds::default(),
             fetch_sessions: Mutex::new(FetchSessions::new(config.fetch.sessions_max)),
-            places: Places::new(config.connections),
+            places: Places::new(connection_limits, config.quotas.windows),
+            quotas: QuotaShell::new(config.quotas),
+            certificates,
             metrics: Metrics::default(),
             session: watch::Sender::new(None),
             asks: asks_in.clone(),
@@ -146,6 +156,9 @@ impl Running {
             Some(address) => Some(operations::serve(Arc::clone(&broker), address, stopped.clone()).await?),
             None => None,
         };
+        if !broker.config.tls.is_empty() {
+            tasks.push(tokio::spawn(keep_certificates(Arc::clone(&broker))));
+        }
         if let Some(wanted) = broker.config.create_topics.clone() {
             tasks.push(tokio::spawn(create_wanted(Arc::clone(&broker), wanted)));
         }
@@ -159,9 +172,9 @@ impl Running {
             if let Ok(address) = door.address() {
                 addresses.push((door.listener.name.clone(), address));
             }
-            let tls = tls.clone().filter(|_| door.listener.protocol == crate::config::Protocol::Ssl);
-            serving.push(tokio::spawn(door.serve(Arc::clone(&broker), tls, stopped.clone())));
+            serving.push(tokio::spawn(door.serve(Arc::clone(&broker), stopped.clone())));
         }
+        tasks.push(tokio::spawn(check_names(Arc::clone(&broker))));
         Ok(Running { broker, addresses, operations, stop, member, tasks, doors: serving, log_threads })
     }
 
@@ -193,6 +206,41 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tracing::info!("stopped");
+    }
+}
+
+/// Warns of advertised names that lead nowhere from here: most likely from elsewhere, too.
+async fn check_names(broker: Arc<Broker>) {
+    for told in &broker.config.listeners.advertised {
+        let looked_up = tokio::net::lookup_host((told.host.as_str(), told.port));
+        let why = match tokio::time::timeout(RESOLVES_WITHIN, looked_up).await {
+            Ok(Ok(addresses)) => match addresses.count() {
+                0 => "it has no address".to_owned(),
+                _ => continue,
+            },
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {RESOLVES_WITHIN:?}"),
+        };
+        tracing::warn!(
+            listener = told.listener,
+            host = told.host,
+            why,
+            "the advertised host does not resolve; clients will not get there"
+        );
+    }
+}
+
+/// Reads certificates again when their files change.
+async fn keep_certificates(broker: Arc<Broker>) {
+    loop {
+        tokio::time::sleep(CERTIFICATES_CHECKED_EVERY).await;
+        let broker = Arc::clone(&broker);
+        // Files may be on a disk that does not answer.
+        let refreshed = tokio::task::spawn_blocking(move || broker.refresh_certificates());
+        if let Err(panic) = refreshed.await {
+            tracing::error!(%panic, "certificates are not looked after any more");
+            return;
+        }
     }
 }
 

@@ -1,0 +1,378 @@
+//! What a broker allows its clients, as they feel it.
+
+mod support;
+#[path = "support/wire.rs"]
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use broker::log::LogError;
+use broker::server::Running;
+use client::wire::kafka::ErrorCode;
+use client::wire::kafka::messages::alter_client_quotas as alter;
+use client::wire::kafka::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use client::wire::kafka::messages::describe_client_quotas::{ComponentData, DescribeClientQuotasRequest};
+use client::wire::kafka::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
+use client::wire::kafka::messages::metadata::MetadataRequest;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use support::{connect, start, until};
+use testkit::certificates::Authority;
+use testkit::process::Options;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use wire::{Wire, address, batch, start_broker};
+
+type Parts<'a> = &'a [(&'a str, Option<&'a str>)];
+
+async fn alter(wire: &mut Wire, entity: Parts<'_>, key: &str, value: Option<f64>) -> ErrorCode {
+    let entity = entity.iter().map(|&(kind, name)| alter::EntityData {
+        entity_type: kind.into(),
+        entity_name: name.map(Into::into),
+    });
+    let op = alter::OpData { key: key.into(), value: value.unwrap_or_default(), remove: value.is_none() };
+    let entry = alter::EntryData { entity: entity.collect(), ops: vec![op] };
+    let request = alter::AlterClientQuotasRequest { entries: vec![entry], validate_only: false };
+    wire.ask(&request, 1).await.entries[0].error_code
+}
+
+/// Everybody's limits, as `user=u,client-id=c key=value`.
+async fn described(wire: &mut Wire) -> Vec<String> {
+    let all = DescribeClientQuotasRequest { components: Vec::<ComponentData>::new(), strict: false };
+    let entries = wire.ask(&all, 1).await.entries.expect("no error");
+    let told = entries.iter().flat_map(|entry| {
+        let parts = entry.entity.iter().map(|part| {
+            format!("{}={}", part.entity_type, part.entity_name.as_deref().unwrap_or("<default>"))
+        });
+        let entity = parts.collect::<Vec<_>>().join(",");
+        entry.values.iter().map(move |value| format!("{entity} {}={}", value.key, value.value))
+    });
+    told.collect()
+}
+
+/// The time that somebody who asks for a small thing has to wait.
+async fn pace(wire: &mut Wire) -> Duration {
+    let begun = Instant::now();
+    wire.ask(&MetadataRequest { topics: Some(Vec::new()), ..Default::default() }, 9).await;
+    begun.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_clients_are_kept_told_and_taken_away() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    for (entity, key, value) in [
+        (&[("user", Some("a b")), ("client-id", None)][..], "consumer_byte_rate", 1000.0),
+        (&[("client-id", Some("test"))][..], "producer_byte_rate", 100.0),
+        (&[("ip", Some("127.0.0.9"))][..], "connection_creation_rate", 5.0),
+    ] {
+        assert_eq!(alter(&mut wire, entity, key, Some(value)).await, ErrorCode::NONE);
+    }
+    assert_eq!(
+        described(&mut wire).await,
+        [
+            "client-id=test producer_byte_rate=100",
+            "user=a b,client-id=<default> consumer_byte_rate=1000",
+            "ip=127.0.0.9 connection_creation_rate=5",
+        ]
+    );
+    assert_eq!(
+        alter(&mut wire, &[("user", Some(""))], "producer_byte_rate", Some(1.0)).await,
+        ErrorCode::INVALID_REQUEST
+    );
+
+    // Ten seconds' worth may come at once; what is more must be waited for, also by the next request.
+    let value = "x".repeat(1000);
+    let waits = async |wire: &mut Wire| {
+        wire.produce("t", batch(&[&value])).await;
+        pace(wire).await
+    };
+    until("the limit of producers holds", || async {
+        let mut wire = Wire::to(&broker).await;
+        waits(&mut wire).await > Duration::from_millis(500)
+    })
+    .await;
+    assert_eq!(
+        alter(&mut wire, &[("client-id", Some("test"))], "producer_byte_rate", None).await,
+        ErrorCode::NONE
+    );
+    until("it holds no more", || async {
+        let mut wire = Wire::to(&broker).await;
+        waits(&mut wire).await < Duration::from_millis(100)
+    })
+    .await;
+    assert_eq!(described(&mut wire).await.len(), 2);
+    broker.stop().await;
+
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    assert_eq!(described(&mut wire).await.len(), 2, "kept over a restart");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_is_too_fast_gets_nothing_for_a_while() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    let value = "x".repeat(700);
+    wire.produce("t", batch(&[&value])).await;
+    assert_eq!(
+        alter(&mut wire, &[("client-id", None)], "consumer_byte_rate", Some(100.0)).await,
+        ErrorCode::NONE
+    );
+    // One read is within ten seconds' worth; the second is too much, and is taken back.
+    until("nothing is read", || async {
+        let mut wire = Wire::to(&broker).await;
+        wire.fetch_throttled("t").await
+    })
+    .await;
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_not_made_faster_than_allowed() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    let set = alter(&mut wire, &[("user", None)], "controller_mutation_rate", Some(0.2)).await;
+    assert_eq!(set, ErrorCode::NONE);
+    let mut refused = None;
+    for round in 0..50 {
+        let topic = CreatableTopic {
+            name: format!("t{round}").into(),
+            num_partitions: 3,
+            replication_factor: 1,
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+        let made = wire.ask(&request, 6).await;
+        if made.topics[0].error_code != ErrorCode::NONE {
+            refused = Some((made.topics[0].error_code, made.throttle_time_ms > 0));
+            break;
+        }
+    }
+    assert_eq!(refused, Some((ErrorCode::THROTTLING_QUOTA_EXCEEDED, true)));
+    broker.stop().await;
+}
+
+/// Whether the broker answers on a new connection.
+async fn is_served(broker: &Running, within: Duration) -> Option<TcpStream> {
+    let stream = TcpStream::connect(address(broker)).await.ok()?;
+    let mut wire = Wire(stream);
+    let request = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
+    tokio::time::timeout(within, wire.try_ask(&request, 9)).await.ok()??;
+    Some(wire.0)
+}
+
+async fn set_broker(wire: &mut Wire, name: &str, value: &str) {
+    let (code, why) = alter_broker(wire, "", name, value).await;
+    assert_eq!(code, ErrorCode::NONE, "{why}");
+}
+
+/// Sets something for one broker, or for all.
+async fn alter_broker(wire: &mut Wire, broker: &str, name: &str, value: &str) -> (ErrorCode, String) {
+    let config = AlterableConfig { name: name.into(), config_operation: 0, value: Some(value.into()) };
+    let resource =
+        AlterConfigsResource { resource_type: 4, resource_name: broker.into(), configs: vec![config] };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let answer = wire.ask(&request, 1).await.responses.remove(0);
+    (answer.error_code, answer.error_message.map(|why| why.as_str().to_owned()).unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_counted_in_all_and_by_address() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[("max.connections.per.ip", "3")]).await;
+    let long = Duration::from_secs(5);
+    let mut within = Vec::new();
+    for _ in 0..3 {
+        within.push(is_served(&broker, long).await.expect("within the limit"));
+    }
+    let mut over = TcpStream::connect(address(&broker)).await.expect("connected");
+    assert_eq!(over.read(&mut [0; 1]).await.expect("an end"), 0, "closed at once");
+    drop(over);
+
+    // Limits change while the broker runs.
+    let mut admin = Wire(within.pop().expect("three"));
+    set_broker(&mut admin, "max.connections.per.ip.overrides", "127.0.0.1:4").await;
+    until("a fourth is served", || async { is_served(&broker, long).await.is_some() }).await;
+    set_broker(&mut admin, "max.connections.per.ip.overrides", "127.0.0.1:100").await;
+    set_broker(&mut admin, "max.connections", "3").await;
+    until("the one over the limit waits", || async {
+        is_served(&broker, Duration::from_millis(300)).await.is_none()
+    })
+    .await;
+    drop(within);
+    is_served(&broker, long).await.expect("there is room again");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_connects_too_often_is_turned_away_for_a_while() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let settings = [("quota.window.num", "3")];
+    let broker = start_broker(&coordinator, data.path(), &settings).await;
+    let mut wire = Wire::to(&broker).await;
+    let set = alter(&mut wire, &[("ip", None)], "connection_creation_rate", Some(2.0)).await;
+    assert_eq!(set, ErrorCode::NONE);
+    let long = Duration::from_secs(5);
+    until("one is turned away", || async { is_served(&broker, long).await.is_none() }).await;
+    until("others come in later", || async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        is_served(&broker, long).await.is_some()
+    })
+    .await;
+    broker.stop().await;
+}
+
+/// Whether a client that trusts nobody but this authority gets a connection.
+async fn is_trusted(address: SocketAddr, authority: &Authority) -> bool {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authority.pem.as_bytes()) {
+        roots.add(certificate.expect("a certificate")).expect("an authority");
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(address).await.expect("connected");
+    let name = "localhost".try_into().expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_change_while_the_broker_runs() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let (old, new) = (Authority::new("old").expect("made"), Authority::new("new").expect("made"));
+    let (used, other) = (data.path().join("used.pem"), data.path().join("other.pem"));
+    std::fs::write(&used, old.issue("broker").expect("issued")).expect("written");
+    let logs = data.path().join("logs");
+    let settings = [
+        ("listeners", "PLAINTEXT://127.0.0.1:0,SSL://127.0.0.1:0"),
+        ("ssl.keystore.type", "PEM"),
+        ("ssl.keystore.location", used.to_str().expect("plain")),
+    ];
+    let broker = start_broker(&coordinator, &logs, &settings).await;
+    let encrypted = broker.addresses[1].1;
+    assert!(is_trusted(encrypted, &old).await && !is_trusted(encrypted, &new).await);
+
+    std::fs::write(&used, new.issue("broker").expect("issued")).expect("written");
+    until("the file is read again", || is_trusted(encrypted, &new)).await;
+    assert!(!is_trusted(encrypted, &old).await);
+    std::fs::write(&used, "nothing of use").expect("written");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(is_trusted(encrypted, &new).await, "what was good before stays");
+
+    let mut admin = Wire::to(&broker).await;
+    let name = "listener.name.ssl.ssl.keystore.location";
+    let missing = alter_broker(&mut admin, "1", name, other.to_str().expect("plain")).await;
+    assert_eq!(missing.0, ErrorCode::INVALID_REQUEST, "{}", missing.1);
+    std::fs::write(&other, old.issue("broker").expect("issued")).expect("written");
+    let set = alter_broker(&mut admin, "1", name, other.to_str().expect("plain")).await;
+    assert_eq!(set.0, ErrorCode::NONE, "{}", set.1);
+    until("another file holds", || is_trusted(encrypted, &old)).await;
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_directory_takes_its_partitions_and_nobody_elses() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let (first, second) = (data.path().join("a"), data.path().join("b"));
+    let both = format!("{},{}", first.display(), second.display());
+    let broker = start_broker(&coordinator, data.path(), &[("log.dirs", both.as_str())]).await;
+    let mut wire = Wire::to(&broker).await;
+    for topic in ["t0", "t1", "t2", "t3"] {
+        wire.create(topic).await;
+        assert_eq!(wire.produce(topic, batch(&["a"])).await.0, ErrorCode::NONE);
+    }
+    let logs = broker.broker.replicas.logs();
+    let failed = &logs.dirs()[1];
+    failed.fail(&LogError::Offline { dir: second.clone() });
+    for topic in ["t0", "t1", "t2", "t3"] {
+        let is_lost = second.join(format!("{topic}-0")).exists();
+        let expected = if is_lost { ErrorCode::KAFKA_STORAGE_ERROR } else { ErrorCode::NONE };
+        assert_eq!(wire.produce(topic, batch(&["b"])).await.0, expected, "{topic}");
+        assert_eq!(wire.fetch(topic, 0).await.err().unwrap_or(ErrorCode::NONE), expected, "{topic}");
+    }
+    let lost = std::fs::read_dir(&second).expect("it is there").flatten();
+    assert!(lost.filter(|entry| entry.file_name().to_string_lossy().starts_with('t')).count() > 0);
+
+    let session = connect(&coordinator).await;
+    until("the controller is told", || async {
+        let notices = "/cluster/log_dir_event_notification";
+        let (names, _) = session.children(notices).await.expect("there is such a node");
+        let Some(name) = names.first() else { return false };
+        let (notice, _) = session.get(&format!("{notices}/{name}")).await.expect("it is there");
+        let notice: serde_json::Value = serde_json::from_slice(&notice).expect("JSON");
+        notice == serde_json::json!({"version": 1, "broker": 1, "event": 1})
+    })
+    .await;
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_in_clear_text_goes_from_the_file_to_the_socket() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    let value = "x".repeat(100_000);
+    wire.produce("t", batch(&[&value])).await;
+    let counted = || {
+        let metrics = &broker.broker.metrics;
+        (metrics.sendfile_bytes.load(Ordering::Relaxed), metrics.bytes_out.load(Ordering::Relaxed))
+    };
+    assert_eq!(counted(), (0, 0));
+    for _ in 0..3 {
+        assert_eq!(wire.fetch("t", 0).await.expect("read").len(), 1);
+    }
+    let (untouched, all) = counted();
+    assert!(untouched > 300_000 && untouched == all, "{untouched} of {all} bytes");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_waits_keeps_nobody_waiting() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    let mut waiting = Vec::new();
+    for _ in 0..50 {
+        let mut reader = Wire::to(&broker).await;
+        waiting
+            .push(tokio::spawn(async move { reader.fetch_waiting("t", 0, Duration::from_secs(20)).await }));
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let took = pace(&mut wire).await;
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    let begun = Instant::now();
+    wire.produce("t", batch(&["a"])).await;
+    for reader in waiting {
+        assert_eq!(reader.await.expect("no panic").expect("read").len(), 1);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "all were woken, after {:?}", begun.elapsed());
+    broker.stop().await;
+}
