@@ -177,38 +177,38 @@ impl PartitionLog {
         let mut expected = base;
         let mut cut = 0;
         loop {
-            match scan.advance() {
+            let (position, damage) = match scan.advance() {
                 Ok(None) => break,
+                Ok(Some((_, batch))) if batch.header().base_offset >= expected => {
+                    expected = batch.header().next_offset();
+                    segment.admit(batch.header(), self.config.index_interval_bytes);
+                    continue;
+                }
+                // The checksum leaves the offset out, so one that was only half written looks whole.
                 Ok(Some((position, batch))) => {
-                    let header = batch.header();
-                    if header.base_offset < expected {
-                        let path = self.folder.path(&file_name(base, "log"));
-                        let problem = format!("offset {} follows {}", header.base_offset, expected - 1);
-                        return Err(LogError::Damaged { file: path, position, problem });
-                    }
-                    expected = header.next_offset();
-                    segment.admit(header, self.config.index_interval_bytes);
+                    let path = self.folder.path(&file_name(base, LOG_SUFFIX));
+                    let problem = format!("offset {} follows {}", batch.header().base_offset, expected - 1);
+                    (position, LogError::Damaged { file: path, position, problem })
                 }
-                Err(damage @ LogError::Damaged { .. }) => {
-                    let Some((high_watermark, later)) = judge else { return Err(damage) };
-                    let place = Wound { position: scan.position(), size, expected };
-                    if self.is_damage(&file, &place, later, high_watermark)? {
-                        return Err(damage);
-                    }
-                    cut = size - place.position;
-                    tracing::warn!(
-                        partition = %self.partition, %damage, bytes = cut, offset = expected,
-                        below_high_watermark = expected < high_watermark,
-                        "cut off what a crash left unfinished"
-                    );
-                    // First the later ones: should this be cut short, the next start comes to the same verdict.
-                    self.remove_last_segments(later)?;
-                    segment.cut(place.position)?;
-                    segment.sync()?;
-                    break;
-                }
+                Err(damage @ LogError::Damaged { .. }) => (scan.position(), damage),
                 Err(error) => return Err(error),
+            };
+            let Some((high_watermark, later)) = judge else { return Err(damage) };
+            let place = Wound { position, size, expected };
+            if self.is_damage(&file, &place, later, high_watermark)? {
+                return Err(damage);
             }
+            cut = size - place.position;
+            tracing::warn!(
+                partition = %self.partition, %damage, bytes = cut, offset = expected,
+                below_high_watermark = expected < high_watermark,
+                "cut off what a crash left unfinished"
+            );
+            // First the later ones: should this be cut short, the next start comes to the same verdict.
+            self.remove_last_segments(later)?;
+            segment.cut(place.position)?;
+            segment.sync()?;
+            break;
         }
         segment.finish()?;
         self.segments.insert(base, segment);

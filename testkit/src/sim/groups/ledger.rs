@@ -33,6 +33,10 @@ impl Ledger {
         number
     }
 
+    pub(super) fn settle(&mut self) {
+        self.acknowledged = self.appends;
+    }
+
     pub(super) fn forget_unacknowledged(&mut self) {
         let acknowledged = self.acknowledged;
         self.log.retain(|(number, _)| *number <= acknowledged);

@@ -475,6 +475,8 @@ impl World {
         }
         let (life, now, epoch) = (self.brokers[broker].life, self.now, self.epoch);
         self.brokers[broker].epoch = epoch;
+        // What the new leader finds stays, whoever was told of it.
+        self.ledger.settle();
         let mut records = self.ledger.records();
         if self.planted == Some(Planted::ShortReplay) {
             records.pop();
