@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 fn coordinator() -> Command {
@@ -26,9 +27,13 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A port on loopback that was free a moment ago.
+/// A port on loopback that was free a moment ago, and that no outgoing connection is given: those begin at 32768.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(7919);
+    let ports = std::iter::repeat_with(|| 10_000 + start.wrapping_add(NEXT.fetch_add(1, Relaxed)) % 22_000);
+    let mut ports = ports.map(|port| port as u16);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("one is free")
 }
 
 /// A server that is killed when the test ends, however it ends.
