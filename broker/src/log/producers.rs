@@ -307,20 +307,6 @@ impl Producers {
         file.write_all_at(&snapshot(&self.producers), 0).map_err(self.folder.failed("write", &name))
     }
 
-    /// Makes the snapshot at this offset durable, before the records go that it could be made from.
-    pub fn sync_snapshot(&self, offset: i64) -> Result<(), LogError> {
-        let name = file_name(offset, "snapshot");
-        match self.folder.open(&name) {
-            Ok(file) => file.sync().map_err(self.folder.failed("sync", &name))?,
-            // Directories that Kafka wrote need not have one.
-            Err(LogError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        }
-        self.folder.sync()
-    }
-
     /// The offsets of the snapshots that there are, growing.
     pub fn snapshots(&self) -> Result<Vec<i64>, LogError> {
         let entries = self.folder.list()?;

@@ -79,7 +79,6 @@ impl PartitionLog {
         if self.segments.len() == 1 {
             self.roll(now_ms)?;
         }
-        self.producers.sync_snapshot(next)?;
         // First the start, so that a crash leaves files too many, and never a log that begins before its files.
         self.raise_log_start(next)?;
         self.segments.remove(&base_offset);
