@@ -74,7 +74,7 @@ fn every_case_of_brokers_runs() {
         "| end to end, 1 KiB, 200 a second | rookery |",
         "first acknowledged record",
         "creating 100 partitions",
-        "kill -9 to the next record",
+        "start after kill -9 to the next record",
     ] {
         assert!(text.contains(figure), "no figure for {figure}:\n{text}");
     }

@@ -45,6 +45,9 @@ const KAFKA_JVM: [&str; 7] = [
     "-XX:+ExplicitGCInvokesConcurrent",
 ];
 
+/// How long the coordination service remembers a broker that was killed.
+const SESSION: Duration = Duration::from_secs(6);
+
 /// How long a broker may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -75,6 +78,7 @@ impl Side {
             ("listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
             ("log.dirs", home.path().join("logs").display().to_string()),
             ("zookeeper.connect", coordination.connect_string()),
+            ("zookeeper.session.timeout.ms", SESSION.as_millis().to_string()),
             ("offsets.topic.replication.factor", "1".to_owned()),
             ("auto.create.topics.enable", "false".to_owned()),
             ("num.network.threads", "3".to_owned()),
@@ -116,9 +120,15 @@ impl Side {
         self.home.path().join("logs")
     }
 
-    /// Ends the broker at once and starts it on what is left.
-    pub(super) fn kill_and_restart(&mut self) -> Result<()> {
+    /// Ends the broker at once, and waits until its registration is gone: before that, neither of the two can start.
+    pub(super) fn kill(&mut self) -> Result<()> {
         self.broker.kill()?;
+        std::thread::sleep(SESSION * 3 / 2);
+        Ok(())
+    }
+
+    /// Starts a killed broker on what is left.
+    pub(super) fn restart(&mut self) -> Result<()> {
         self.broker = launch(self.maker, self.home.path())?;
         self.await_serving()
     }
