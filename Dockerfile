@@ -12,7 +12,13 @@ RUN groupadd --gid 1000 kafka \
     && useradd --uid 1000 --gid 1000 --no-create-home --shell /usr/sbin/nologin kafka \
     && install -d -o kafka -g kafka /kafka
 COPY --from=build /source/target/release/broker /usr/local/bin/broker
-ENV KAFKA_LOG_DIRS=/kafka
+# What the server.properties of Kafka's own archive says, which images for Kafka begin from: one broker is enough for groups.
+# Who runs several sets the first three to 3, 3 and 2.
+ENV KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1 \
+    KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR=1 \
+    KAFKA_TRANSACTION_STATE_LOG_MIN_ISR=1 \
+    KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0 \
+    KAFKA_LOG_DIRS=/kafka
 USER kafka
 VOLUME ["/kafka"]
 EXPOSE 9092

@@ -8,8 +8,13 @@ pub const GROUPS_MAX: usize = 1_000_000;
 pub const PARTITIONS_PER_TOPIC_MAX: i32 = 100_000;
 /// What the cleaner may remember of keys, whatever is configured.
 pub const CLEANER_BUFFER_BYTES_MAX: i64 = 2 << 30;
-/// How much is read from a socket at once.
+/// How much is read from a socket at once. Requests that are larger are charged against the memory that all share.
 pub const READ_BYTES: usize = 64 << 10;
+/// What large requests may take all together, if nothing else is set. Besides, each connection may have [`READ_BYTES`] of
+/// small ones and [`ANSWERS_BYTES`], and one large request at a time goes beyond the bound.
+pub const REQUEST_MEMORY_BYTES: usize = 256 << 20;
+/// Small answers wait for each other up to this.
+pub const ANSWERS_BYTES: usize = 16 << 10;
 /// How much is read from a file at once to be encrypted.
 pub const SEND_BYTES: usize = 256 << 10;
 /// A request that has begun must arrive within this, and a little longer for every byte that came.
@@ -20,6 +25,12 @@ const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// Requests that take longer are logged, unless they wait by design.
 pub const SLOW_REQUEST: Duration = Duration::from_secs(1);
+/// Lines a second in the log about clients that were sent away.
+pub const COMPLAINTS_PER_SECOND: usize = 10;
+/// Topics whose traffic is counted by themselves.
+pub const TOPICS_COUNTED_MAX: usize = 10_000;
+/// Partitions whose logs are described in the metrics.
+pub const PARTITIONS_SHOWN_MAX: usize = 10_000;
 /// Orders of the controller that wait to be done.
 pub const ORDERS_MAX: usize = 1000;
 /// A question to the controller must be answered within this.

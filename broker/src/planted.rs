@@ -7,6 +7,8 @@ pub enum Mistake {
     CommitOfOldGeneration,
     /// P15: a log that is opened knows nothing of its producers.
     ProducersForgotten,
+    /// P14: a controller writes whether or not there is a later one.
+    ControllerUnfenced,
 }
 
 #[cfg(feature = "planted")]

@@ -13,9 +13,11 @@ use tokio::sync::Notify;
 use crate::cluster::PartitionState;
 use crate::config::TopicSettings;
 use crate::controller::PartitionOrder;
-use crate::log::manager::{LogManager, SharedLog};
+
 use crate::log::segment::FileRange;
-use crate::log::{AppendError, AppendInfo, AppendOrigin, LogError, ReadError, TopicPartition};
+use crate::log::{
+    AppendError, AppendInfo, AppendOrigin, LogError, LogManager, ReadError, SharedLog, TopicPartition,
+};
 use crate::partition::{Leadership, Refusal};
 
 /// How settled records must be that a reader sees.
@@ -76,9 +78,22 @@ impl Replica {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Why this broker does not lead the partition, as clients are told it.
+    fn no_leader(&self) -> ErrorCode {
+        match self.log.dir().failure() {
+            Some(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+            None => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        }
+    }
+
     /// The state under which this broker leads the partition.
     pub fn leads(&self) -> Option<PartitionState> {
         self.lock().leadership.as_ref().map(|leadership| leadership.state().clone())
+    }
+
+    /// How many replicas must be in sync for records to be acknowledged by all.
+    pub fn min_in_sync(&self) -> usize {
+        self.lock().settings.min_insync_replicas
     }
 
     /// Appends records, of a producer or of one of this broker's coordinators.
@@ -95,7 +110,7 @@ impl Replica {
         let mut state = self.lock();
         let min_in_sync = state.settings.min_insync_replicas;
         let Some(leadership) = &mut state.leadership else {
-            return Err(AppendFailure::Refused(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+            return Err(AppendFailure::Refused(self.no_leader()));
         };
         if acks_all {
             leadership.check_in_sync(min_in_sync).map_err(|refusal| AppendFailure::Refused(code(refusal)))?;
@@ -130,7 +145,7 @@ impl Replica {
         isolation: Isolation,
     ) -> Result<Found, ErrorCode> {
         let state = self.lock();
-        let leadership = state.leadership.as_ref().ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
+        let leadership = state.leadership.as_ref().ok_or_else(|| self.no_leader())?;
         leadership.check_epoch(known_epoch).map_err(code)?;
         let high_watermark = leadership.high_watermark();
         let mut log = self.log.lock().map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
@@ -166,7 +181,7 @@ impl Replica {
         look: impl FnOnce(&mut crate::log::PartitionLog, &Leadership) -> Result<T, ErrorCode>,
     ) -> Result<T, ErrorCode> {
         let state = self.lock();
-        let leadership = state.leadership.as_ref().ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
+        let leadership = state.leadership.as_ref().ok_or_else(|| self.no_leader())?;
         leadership.check_epoch(known_epoch).map_err(code)?;
         let mut log = self.log.lock().map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
         look(&mut log, leadership)
@@ -291,6 +306,13 @@ impl Replicas {
         settings: Arc<TopicSettings>,
         now_ms: i64,
     ) -> Result<Arc<Replica>, LogError> {
+        if !order.is_new
+            && self.logs.get(&name).is_none()
+            && let Some(failed) = self.logs.dirs().iter().find(|dir| dir.failure().is_some())
+        {
+            // It may be there, and an empty log in another directory would hide what it holds.
+            return Err(LogError::Offline { dir: failed.path().to_path_buf() });
+        }
         let log = self.logs.get_or_create(&name, Arc::new(settings.log.clone()), now_ms)?;
         if !order.topic_id.is_zero() {
             log.lock()?.set_topic_id(crate::log::checkpoint::TopicId(order.topic_id.0))?;

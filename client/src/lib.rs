@@ -15,6 +15,9 @@
 //! [`zk`] holds sessions with a coordinator and the [recipes](zk::recipes) on top of them. They stand on [`wire`], the public
 //! formats that a server decodes and a client encodes.
 
+// The pages are checked as well: `.ci/run` lets no warning of rustdoc pass.
+#![warn(missing_docs)]
+
 pub mod properties;
 pub mod wire;
 

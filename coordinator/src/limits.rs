@@ -9,12 +9,13 @@
 //! | what | bound |
 //! |---|---|
 //! | requests read and not yet answered | [`IN_FLIGHT_BYTES_MAX`] 64 MiB |
+//! | frames of which only a part has come | [`INCOMPLETE_BYTES_TOTAL_MAX`] 256 MiB, and [`READ_CHUNK_BYTES`] 64 KiB for each connection |
 //! | replies and notifications not yet sent | [`UNSENT_BYTES_TOTAL_MAX`] 256 MiB |
 //! | records on their way to the log | within the requests; the log's queue takes 32 MiB (`store::writer`), its buffer keeps 4 MiB |
 //! | a snapshot under way | 4 MiB of chunks (`store::snapshotter`), and one pre-image each of nodes changed meanwhile, passed on at once |
 //! | TLS handshakes | [`HANDSHAKES_DEFAULT`] × about 64 KiB of certificates and records = 16 MiB |
 //! | the operations port | [`ADMIN_CONNECTIONS_MAX`] × (a head of at most 400 KiB + one page of at most [`LISTING_BYTES_MAX`]) = 270 MiB |
-//! | entries kept for members that are behind | 16 MiB (`zab::Settings`), up to eight times that while one is sent a snapshot |
+//! | entries kept for members that are behind | 16 MiB (`zab::Settings`), up to eight times that while one is sent a snapshot or the log; of that, 1 MiB and one record at a time |
 //! | what waits for other members | [`PEER_QUEUE_BYTES_MAX`] 64 MiB and one frame for each, shared where the bytes are the same |
 //! | what other members are sending | [`PEER_FRAME_BYTES_MAX`] 64 MiB for each that is in the middle of such a frame |
 //! | peers that have not proven who they are | [`PEER_HANDSHAKES_MAX`] × (about 64 KiB + [`PEER_GREETING_BYTES_MAX`]) = 4.3 MiB |
@@ -58,6 +59,10 @@ pub const UNSENT_BYTES_PER_CONNECTION_MAX: usize = 16 * MIB + REPLY_BYTES_LARGE;
 pub const UNSENT_BYTES_TOTAL_MAX: usize = 256 * MIB;
 /// Bytes of a reply above the unsent limits are let through to a client that has nothing else waiting.
 pub const REQUESTS_PER_TURN_MAX: usize = 256;
+
+/// Bytes of frames of which only a part has come, in all; a quarter of `rookery.memoryLimit` if that is less. Above it, a
+/// connection that adds more to a long one is closed.
+pub const INCOMPLETE_BYTES_TOTAL_MAX: usize = 256 * MIB;
 
 /// `globalOutstandingLimit`: requests under way in all before connections that have some are read no further.
 pub const OUTSTANDING_DEFAULT: u32 = 1000;

@@ -236,8 +236,16 @@ pub struct EnsembleView {
     pub learners: u64,
     /// Of a leader: members in step with it that have a voice.
     pub synced_followers: u64,
-    /// Of a leader: members in step with it that have none.
-    pub synced_observers: Vec<u8>,
+    /// Of a leader: members in step with it that have none, and how far their disks are.
+    pub synced_observers: Vec<(u8, u64)>,
+    /// Of a leader: milliseconds since it began to lead.
+    pub led_ms: Option<u64>,
+    /// Of a leader: requests for `sync` that wait.
+    pub pending_syncs: u64,
+    /// Of a leader: bytes of its proposals.
+    pub proposal_size: SizeView,
+    /// The feature level that the ensemble has reached.
+    pub feature_level: u16,
     /// What the config node says about members.
     pub members: String,
 }

@@ -1,8 +1,9 @@
 //! The program as people and containers use it: exit codes, output, and a server that starts, is healthy, and stops.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -41,20 +42,23 @@ struct Server {
     process: Child,
     client_port: u16,
     admin_port: u16,
+    /// What it says.
+    log: PathBuf,
 }
 
 impl Server {
     fn start(directory: &Path, more: &[&str]) -> Server {
         let (client_port, admin_port) = (free_port(), free_port());
+        let log = directory.join("server.log");
         let process = coordinator()
             .args(["--data-dir", directory.to_str().unwrap(), "--clientPortAddress", "127.0.0.1"])
             .args(["--client-port", &client_port.to_string(), "--admin.serverPort", &admin_port.to_string()])
             .args(more)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut server = Server { process, client_port, admin_port };
+        let mut server = Server { process, client_port, admin_port, log };
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(("127.0.0.1", client_port)).is_err() {
             assert!(server.process.try_wait().unwrap().is_none(), "the server ended early");
@@ -130,7 +134,8 @@ fn a_healthcheck_needs_no_four_letter_word() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path(), &["--4lw.commands.whitelist", "isro"]);
     let health = server.healthcheck();
-    assert!(health.status.success(), "{}", text(&health.stderr));
+    let log = || std::fs::read_to_string(&server.log).unwrap();
+    assert!(health.status.success(), "{}{}", text(&health.stderr), log());
 }
 
 #[test]

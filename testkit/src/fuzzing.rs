@@ -2,6 +2,8 @@
 //!
 //! The targets of `testkit/fuzz` and the replay on stable (`testkit/tests/fuzz_corpus.rs`) call the same functions.
 
+pub mod kafka;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use client::wire::codec::Reader;
@@ -33,6 +35,9 @@ pub const TARGETS: &[Target] = &[
     ("snapshot_load", snapshot_load),
     ("zoo_cfg", zoo_cfg),
     ("acl_text", acl_text),
+    ("kafka_message", kafka::kafka_message),
+    ("kafka_batches", kafka::kafka_batches),
+    ("broker_log_recovery", kafka::broker_log_recovery),
 ];
 
 /// Splits bytes at big-endian lengths, as connections do; the rest counts as one piece.
@@ -290,6 +295,6 @@ pub fn examples(target: &str) -> Vec<Vec<u8>> {
             b"31 world anyone\n1 ip 10.1.0.0/16\n5 digest u:h\n16 auth \n".to_vec(),
             b"3 ip fe80::/10\n1 sasl someone\n".to_vec(),
         ],
-        _ => Vec::new(),
+        _ => kafka::examples(target),
     }
 }

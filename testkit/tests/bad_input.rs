@@ -159,6 +159,39 @@ fn a_length_word_allocates_nothing() {
 }
 
 #[test]
+fn unfinished_frames_do_not_fill_the_memory() {
+    if against() == Kind::Zookeeper {
+        println!("skipped: Apache ZooKeeper sets aside what a frame announces, for every connection");
+        return;
+    }
+    let options = options().key("rookery.memoryLimit", "64MiB");
+    let Some(mut server) = start("unfinished_frames_do_not_fill_the_memory", options) else { return };
+    let before = server.usage().expect("usage").resident;
+    // 120 connections send all but the last byte of a mebibyte; a quarter of the limit is kept of that.
+    let mut frame = 0xf_ffffi32.to_be_bytes().to_vec();
+    frame.resize(0xf_ffff + 3, 0);
+    let mut connections: Vec<Connection> =
+        (0..120).map(|_| Connection::new_session(server.address()).expect("a session")).collect();
+    let bystander = Bystander::start(server.address());
+    let refused = connections.iter_mut().filter_map(|connection| connection.send(&frame).err()).count();
+    let mut closed = 0;
+    for connection in &mut connections {
+        closed += usize::from(connection.next(Duration::from_millis(20)) == Next::Closed);
+    }
+    bystander.finish(server.kind());
+    assert!(server.is_running());
+    let grown = server.usage().expect("usage").resident_peak.saturating_sub(before);
+    println!("{refused} sends refused, {closed} connections closed, peak grew by {} KiB", grown / 1024);
+    assert!(closed >= 100, "only {closed} connections were closed");
+    assert!(closed < 120, "a quarter of the memory is there for frames");
+    assert!(grown < 48 << 20, "memory grew by {grown} bytes for frames that never ended");
+    // A large frame that ends is taken, now that the others are gone.
+    drop(connections);
+    let mut honest = Connection::new_session(server.address()).expect("a session");
+    honest.call_ok(op::CREATE, &Body::new().create("/large", &[1; 900_000], 0)).expect("room again");
+}
+
+#[test]
 fn garbage_does_not_flood_the_log() {
     let Some(server) = start("garbage_does_not_flood_the_log", options()) else { return };
     let before = server.log_tail(u64::MAX >> 1).len();

@@ -1,6 +1,7 @@
 //! The bench at its smallest, against our server only, so that it never rots.
 
 use testkit::bench::broker::{BrokerPlan, Maker, run_brokers};
+use testkit::bench::clients::{ClientPlan, run_clients};
 use testkit::bench::{self, CASES, Plan, Shape};
 use testkit::process::Kind;
 
@@ -77,5 +78,15 @@ fn every_case_of_brokers_runs() {
         "start after kill -9 to the next record",
     ] {
         assert!(text.contains(figure), "no figure for {figure}:\n{text}");
+    }
+}
+
+#[test]
+fn the_case_of_clients_runs() {
+    let home = tempfile::tempdir().expect("a directory");
+    let plan = ClientPlan { seconds: 0.05, ..ClientPlan::quick(home.path().to_path_buf()) };
+    let text = run_clients(&plan).expect("the bench runs").markdown();
+    for row in ["| get | 1000 | rookery |", "| set | 1 | rookery |"] {
+        assert!(text.contains(row), "no row {row}:\n{text}");
     }
 }

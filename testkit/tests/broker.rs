@@ -5,8 +5,8 @@ mod support;
 mod wire;
 
 use bytes::Bytes;
-use client::wire::kafka::ErrorCode;
 use client::wire::kafka::batch::BatchOptions;
+use client::wire::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use client::wire::kafka::messages::find_coordinator::FindCoordinatorRequest;
 use client::wire::kafka::messages::init_producer_id::InitProducerIdRequest;
 use client::wire::kafka::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
@@ -18,14 +18,77 @@ use client::wire::kafka::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use client::wire::kafka::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic};
+use client::wire::kafka::messages::produce::ProduceResponse;
+use client::wire::kafka::writer::join;
+use client::wire::kafka::{ApiKey, ErrorCode, Message, Reader, Request, ResponseHeader, frame};
 use support::start;
 use testkit::process::Options;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wire::{Wire, address, batch, batch_of, record_time, start_broker};
+use wire::{Wire, address, batch, batch_of, produce, record_time, start_broker};
 
 fn values(found: &[(i64, Bytes)]) -> Vec<(i64, &str)> {
     found.iter().map(|(offset, value)| (*offset, std::str::from_utf8(value).expect("text"))).collect()
+}
+
+/// A request of its own number.
+fn numbered<R: Request>(request: &R, version: i16, number: i32) -> Bytes {
+    join(&frame::request(request, version, number, Some(&"test".into())).expect("it can be written"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_sent_at_once_are_answered_in_order() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    // A hundred of them: small and large writes, questions, and one that waits for half a second.
+    let large = "x".repeat(200_000);
+    let mut sent = Vec::new();
+    for number in 0..100 {
+        let value = if number % 10 == 9 { large.as_str() } else { "small" };
+        sent.extend_from_slice(&match number {
+            50 => {
+                let partition =
+                    FetchPartition { fetch_offset: 33, partition_max_bytes: 1, ..Default::default() };
+                let topic =
+                    FetchTopic { topic: "t".into(), partitions: vec![partition], ..Default::default() };
+                let fetch = FetchRequest {
+                    max_wait_ms: 500,
+                    min_bytes: 1,
+                    max_bytes: 1,
+                    topics: vec![topic],
+                    ..Default::default()
+                };
+                numbered(&fetch, 11, number)
+            }
+            _ if number % 3 == 0 => numbered(&MetadataRequest::default(), 9, number),
+            _ => numbered(&produce("t", batch(&[value])), 9, number),
+        });
+    }
+    let (mut from, mut to) = wire.0.into_split();
+    let sending = tokio::spawn(async move { to.write_all(&sent).await.map(|()| to) });
+    let mut next_offset = 0;
+    for number in 0..100i32 {
+        let mut length = [0; 4];
+        from.read_exact(&mut length).await.expect("an answer");
+        let mut answer = vec![0; i32::from_be_bytes(length) as usize];
+        from.read_exact(&mut answer).await.expect("a whole answer");
+        assert_eq!(answer[..4], number.to_be_bytes(), "answers keep the order of requests");
+        if number == 50 || number % 3 == 0 {
+            continue;
+        }
+        let mut reader = Reader::new(Bytes::from(answer));
+        ResponseHeader::decode(&mut reader, ApiKey::Produce, 9).expect("a header");
+        let answer = ProduceResponse::decode(&mut reader, 9).expect("the answer");
+        let partition = &answer.responses[0].partition_responses[0];
+        assert_eq!((partition.error_code, partition.base_offset), (ErrorCode::NONE, next_offset));
+        next_offset += 1;
+    }
+    assert_eq!(next_offset, 65);
+    drop(sending.await.expect("no panic").expect("all was taken"));
+    broker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

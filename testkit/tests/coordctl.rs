@@ -1,80 +1,15 @@
 //! The command line, as people and scripts use it, against our coordinator.
 
 use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use testkit::process::{
-    JavaProject, Need, Options, Server, command_output, java_command, scratch, skip_or_fail, workspace,
-};
+use testkit::process::{JavaProject, Need, Options, Server, java_command, scratch, skip_or_fail, workspace};
 
-/// `COORDCTL_BIN` if set; otherwise built now with this test's profile.
-fn binary() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            if let Some(path) = std::env::var_os("COORDCTL_BIN") {
-                return std::path::absolute(path).expect("COORDCTL_BIN");
-            }
-            let (profile, folder) =
-                if cfg!(debug_assertions) { ("dev", "debug") } else { ("release", "release") };
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let mut build = Command::new(cargo);
-            build.current_dir(workspace()).args(["build", "--quiet", "--package", "client"]);
-            build.args(["--features", "cli", "--bin", "coordctl", "--profile", profile]);
-            command_output(&mut build).expect("build coordctl");
-            let target = std::env::var_os("CARGO_TARGET_DIR")
-                .map_or_else(|| workspace().join("target"), PathBuf::from);
-            target.join(folder).join(format!("coordctl{}", std::env::consts::EXE_SUFFIX))
-        })
-        .clone()
-}
+#[path = "support/shell.rs"]
+mod shell;
 
-struct Shell {
-    server: Server,
-}
-
-impl Shell {
-    fn new() -> Shell {
-        Shell::with(Options::for_tests())
-    }
-
-    fn with(options: Options) -> Shell {
-        Shell { server: Server::coordinator(options).expect("start the server") }
-    }
-
-    fn command(&self, line: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command.env("COORDCTL_SERVER", self.server.connect_string()).args(line);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run_with(&self, line: &[&str], input: &[u8]) -> Output {
-        let mut child = self.command(line).spawn().expect("coordctl starts");
-        child.stdin.take().expect("standard input is piped").write_all(input).expect("it reads");
-        child.wait_with_output().expect("it ends")
-    }
-
-    /// What a command prints when it works.
-    fn ok(&self, line: &[&str]) -> String {
-        let output = self.run_with(line, b"");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{line:?} ended with {}: {errors}", output.status);
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    /// Exit code and complaint of a command that does not.
-    fn fails(&self, line: &[&str]) -> (i32, String) {
-        let output = self.run_with(line, b"");
-        (
-            output.status.code().expect("an exit code"),
-            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        )
-    }
-}
+use shell::{Shell, binary};
 
 #[test]
 fn znodes_come_change_and_go() {
@@ -113,6 +48,11 @@ fn znodes_come_change_and_go() {
     assert_eq!(shell.fails(&["get", "/a"]), (1, "coordctl: /a: no such znode".to_owned()));
     assert_eq!(shell.fails(&["get", "a"]).0, 1);
     assert_eq!(shell.fails(&["nonsense"]).0, 2);
+    shell.ok(&["create", "/full", "of text"]);
+    assert_eq!(shell.fails(&["quota", "/"]), (1, "coordctl: / cannot have limits".to_owned()));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has one");
+    let lost = shell.command(&["get", "/full"]).stdout(full).output().expect("coordctl starts");
+    assert!(!lost.status.success(), "what could not be written was not told");
     let (code, complaint) = shell.fails(&["--server", "127.0.0.1:1", "--timeout", "0.3", "ls"]);
     assert_eq!(code, 1);
     assert!(complaint.contains("127.0.0.1:1") && complaint.contains("refused"), "{complaint}");
@@ -144,6 +84,81 @@ fn subtrees_are_copied_and_survive_an_export() {
     let other = Shell::new();
     shell.ok(&["cp", "/a", "/from-afar", "--to", &other.server.connect_string()]);
     assert_eq!(other.ok(&["export", "/from-afar"]), export);
+}
+
+#[test]
+fn many_znodes_are_written_at_a_time() {
+    let shell = Shell::new();
+    let line = |path: &str, data: &str, acl: &str| {
+        format!("{{\"path\":\"{path}\",\"data\":\"{data}\",\"acl\":\"{acl}\"}}\n")
+    };
+    let open = |path: &str, data: &str| line(path, data, "world:anyone:cdrwa");
+    let counts = |arguments: &[&str], input: &str| {
+        String::from_utf8(shell.run_with(arguments, input.as_bytes()).stderr).expect("text")
+    };
+    // Far more than are under way at once; every tenth is deeper, and comes before its parent.
+    let mut input = String::new();
+    for number in 0..1000 {
+        if number % 10 == 0 {
+            input += &open(&format!("/n{number}/deep"), "d");
+        }
+        input += &open(&format!("/n{number}"), &number.to_string());
+    }
+    let imported = counts(&["import", "--at", "/many/of"], &input);
+    let [created, rest] = imported.splitn(2, ' ').collect::<Vec<_>>()[..] else { panic!("{imported}") };
+    assert!(created.parse().is_ok_and(|created: u32| (1000..=1100).contains(&created)), "{imported}");
+    assert!(rest.starts_with("created, 0 replaced, "), "{imported}");
+    assert_eq!(
+        counts(&["import", "--overwrite", "--at", "/many/of"], &input),
+        "0 created, 1100 replaced, 0 left as they were\n"
+    );
+    let export = shell.ok(&["export", "/many/of"]);
+    let mut lines: Vec<&str> = export.lines().skip(1).collect();
+    let mut expected: Vec<&str> = input.lines().collect();
+    lines.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+    shell.ok(&["cp", "/many", "/again"]);
+    assert_eq!(shell.ok(&["diff", "/many", "/again"]), "");
+
+    // What a line says of access is true before the next line.
+    shell.ok(&["create", "-p", "/narrow/p", "--acl", "world:anyone:rwa"]);
+    let input = open("/p", "wide") + &open("/p/c", "");
+    assert_eq!(
+        counts(&["import", "--overwrite", "--at", "/narrow"], &input),
+        "1 created, 1 replaced, 0 left as they were\n"
+    );
+    // Whoever may not write at the top may still write where they may.
+    shell.ok(&["acl", "/narrow", "world:anyone:ra"]);
+    assert_eq!(
+        counts(&["import", "--at", "/narrow/p/q/r"], &open("/s", "")),
+        "1 created, 0 replaced, 0 left as they were\n"
+    );
+    shell.ok(&["create", "-p", "/narrow/p/x/y"]);
+    assert!(shell.fails(&["create", "-p", "/narrow/other/y"]).1.starts_with("coordctl: /narrow/other: "));
+    // What stands before a line that cannot be is written.
+    let complaint = counts(&["import"], &(open("/before", "1") + "{}\n" + &open("/after", "1")));
+    assert!(complaint.starts_with("coordctl: line 2: "), "{complaint}");
+    assert_eq!(shell.ok(&["get", "/before"]), "1");
+    assert_eq!(shell.fails(&["get", "/after"]).0, 1);
+}
+
+#[test]
+fn a_slow_input_does_not_cost_the_session() {
+    let shell = Shell::new();
+    shell.ok(&["create", "/slow"]);
+    for arguments in [&["set", "/slow", "-"][..], &["import", "--overwrite"]] {
+        let mut child = shell.command(&["--timeout", "1"]).args(arguments).spawn().expect("coordctl starts");
+        std::thread::sleep(Duration::from_millis(2500));
+        let mut input = child.stdin.take().expect("standard input is piped");
+        input
+            .write_all(b"{\"path\":\"/slow\",\"data\":\"x\",\"acl\":\"world:anyone:cdrwa\"}\n")
+            .expect("it reads");
+        drop(input);
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(shell.ok(&["get", "/slow"]), "x");
 }
 
 #[test]
@@ -186,9 +201,10 @@ fn a_command_runs_under_a_lock() {
     let mut holder =
         shell.command(&["lock", "--name", "me", "/l", "--", "sleep", "60"]).spawn().expect("it starts");
     let deadline = Instant::now() + Duration::from_secs(20);
+    // Once nobody stands in line the lock's container is reaped, and the list fails.
+    let line = || String::from_utf8(shell.run_with(&["ls", "/l"], b"").stdout).expect("text");
     let znode = loop {
-        let names = shell.ok(&["ls", "/l"]);
-        if let Some(name) = names.lines().next() {
+        if let Some(name) = line().lines().next() {
             break format!("/l/{name}");
         }
         assert!(Instant::now() < deadline, "nobody holds the lock");
@@ -204,7 +220,7 @@ fn a_command_runs_under_a_lock() {
     let fence = shell.ok(&["elect", "/l", "--", "sh", "-c", "echo $COORDCTL_FENCE"]);
     assert!(fence.trim().parse::<u64>().expect("a fence") > first);
     assert_eq!(shell.fails(&["lock", "/l", "--", "/no/such/command"]).0, 126);
-    assert_eq!(shell.ok(&["ls", "/l"]), "", "nobody left a znode behind");
+    assert_eq!(line(), "", "nobody left a znode behind");
 }
 
 #[test]
@@ -399,6 +415,7 @@ create /cli
 create -s /cli/s- x
 create -e /cli/e x
 create -c /cli/c
+get /cli/c
 create -t 100000 /cli/t x
 create -c -e /cli/no
 ls /

@@ -648,7 +648,7 @@ fn a_snapshot_from_elsewhere_is_indispensable() {
 #[test]
 fn a_snapshot_may_be_put_into_a_prepared_directory_only() {
     let disk = SimDisk::new();
-    prepare_for_snapshot(&disk.as_disk()).expect("empty");
+    prepare_for_snapshot(&disk.as_disk(), &disk.as_disk()).expect("empty");
     write_snapshot(&disk, 20);
     let copy = disk.fork();
     assert_eq!(start(&disk).expect("prepared"), 20);

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use broker::log::checkpoint::TopicId;
 use broker::log::{
     AppendError, AppendOrigin, CleanupPolicy, Folder, LoadOptions, LogError, PartitionLog, ReadError,
     TopicConfig, TopicPartition,
@@ -280,5 +281,91 @@ fn a_crash_at_every_effect_loses_nothing_durable() {
 fn a_crash_at_every_effect_of_a_compacted_log_loses_nothing_durable() {
     for seed in 100..104 {
         every_effect(seed, true);
+    }
+}
+
+/// A segment's indexes are synced; then its end is taken back and written anew, and it is finished right after a sync.
+fn finished_after_its_sync(disk: &SimDisk, seed: u64) -> LoadOptions {
+    let opened = PartitionLog::open(folder(disk), partition(), config(false), &LoadOptions::default(), NOW);
+    let (mut log, _) = opened.expect("new");
+    let mut random = Random::new(seed);
+    let mut append = |log: &mut PartitionLog, count| {
+        for step in 0..count {
+            let (records, _) = batch(&mut random, step);
+            log.append_as_leader(records, 0, NOW, AppendOrigin::Client).expect("appended");
+        }
+    };
+    let flush = |log: &mut PartitionLog| {
+        let flushed = log.flush_job().run().expect("synced");
+        log.flushed(flushed, NOW);
+    };
+    append(&mut log, 1);
+    let kept = log.end_offset();
+    append(&mut log, 3);
+    log.roll(NOW).expect("rolled");
+    append(&mut log, 1);
+    flush(&mut log);
+    log.truncate_to(kept, NOW).expect("truncated");
+    append(&mut log, 3);
+    flush(&mut log);
+    log.roll(NOW).expect("rolled");
+    append(&mut log, 1);
+    flush(&mut log);
+    let end = log.end_offset();
+    LoadOptions { recovery_point: end, high_watermark: end, ..LoadOptions::default() }
+}
+
+#[test]
+fn a_segment_that_was_synced_before_it_was_finished_keeps_its_indexes() {
+    for seed in 0..40 {
+        let disk = SimDisk::new();
+        let options = finished_after_its_sync(&disk, seed);
+        for cut in 0..20 {
+            let disk = disk.after_power_cut(cut);
+            let opened = PartitionLog::open(folder(&disk), partition(), config(false), &options, NOW);
+            let (mut log, _) = opened.expect("all of it was synced");
+            for from in 0..options.recovery_point {
+                let found = read(&mut log, from, options.recovery_point).expect("the power stays");
+                let offsets = found.range(from..).map(|(offset, _)| *offset);
+                assert!(offsets.eq(from..options.recovery_point), "seed {seed}, cut {cut}, from {from}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_partition_is_made_without_a_sync_and_lasts_from_its_first_one_on() {
+    let id = TopicId([7; 16]);
+    let make = |disk: &SimDisk| -> Result<i64, Stopped> {
+        let mut log = PartitionLog::create(folder(disk), partition(), config(false), NOW)?;
+        log.set_topic_id(id)?;
+        log.assign_epoch(3)?;
+        let (records, _) = batch(&mut Random::new(1), 0);
+        log.append_as_leader(records, 3, NOW, AppendOrigin::Client)?;
+        Ok(log.flush_job().run()?.up_to)
+    };
+    let disk = SimDisk::new();
+    make(&disk).expect("nothing goes wrong");
+    for stop in 0..=disk.effects() {
+        let disk = SimDisk::new();
+        disk.stop_at(stop);
+        let durable = make(&disk).unwrap_or(0);
+        for cut in 0..50 {
+            let options = LoadOptions { recovery_point: durable, ..LoadOptions::default() };
+            let opened = PartitionLog::open(
+                folder(&disk.after_power_cut(cut)),
+                partition(),
+                config(false),
+                &options,
+                NOW,
+            );
+            let (mut log, _) = opened.unwrap_or_else(|error| panic!("stop {stop}, cut {cut}: {error}"));
+            if durable > 0 {
+                assert_eq!((log.topic_id(), log.latest_epoch()), (Some(id), Some(3)), "cut {cut}");
+                assert_eq!(log.end_offset(), durable);
+            }
+            log.set_topic_id(id).expect("the power stays");
+            assert_eq!(log.topic_id(), Some(id));
+        }
     }
 }

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use coordinator::import::{self, ImportError, ImportedTree, NodeKind};
+use coordinator::store::{Disk, LogOptions, RealDisk, Recovery};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/zookeeper-data").join(name)
@@ -108,6 +110,36 @@ fn snappy_snapshots() {
 fn a_release_without_digests() {
     let tree = check("3.5.10-plain");
     assert_eq!(tree.report.digest.compared, 0);
+}
+
+#[test]
+fn logs_have_a_directory_of_their_own_if_that_is_asked_for() {
+    let ours = tempfile::tempdir().expect("temporary directory");
+    let (data_dir, log_dir) = (ours.path().join("data"), ours.path().join("logs"));
+    let options = import::ImportOptions {
+        from: golden("3.9.4-plain"),
+        logs_from: None,
+        data_dir: data_dir.clone(),
+        log_dir: Some(log_dir.clone()),
+        dry_run: false,
+    };
+    import::run(&options).expect("an import");
+    let disk = |path: &Path| -> Arc<dyn Disk> { Arc::new(RealDisk::open(path).expect("a directory")) };
+    let mut recovery =
+        Recovery::open(disk(&log_dir), disk(&data_dir), LogOptions::default()).expect("a recovery");
+    assert!(recovery.snapshot().is_some(), "the snapshot is in the data directory, and the logs lead to it");
+    assert!(recovery.next_record().expect("no log").is_none());
+    drop(recovery);
+    let names = |path: &Path| disk(path).list().expect("a list");
+    assert!(names(&log_dir).iter().all(|name| !name.starts_with("snapshot.")), "{:?}", names(&log_dir));
+    assert!(names(&data_dir).iter().all(|name| !name.starts_with("log.")), "{:?}", names(&data_dir));
+    // Neither directory may hold data.
+    let empty = ours.path().join("empty");
+    for (data_dir, log_dir) in [(empty.clone(), data_dir.clone()), (data_dir, empty)] {
+        let again = import::ImportOptions { data_dir, log_dir: Some(log_dir), ..options.clone() };
+        let refused = import::run(&again).expect_err("a directory with data").to_string();
+        assert!(refused.contains("already holds data"), "{refused}");
+    }
 }
 
 /// A copy of a golden directory, to damage.

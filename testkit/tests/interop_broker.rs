@@ -60,6 +60,11 @@ fn java_4_1() {
 }
 
 #[test]
+fn moves_between_directories() {
+    check("broker-dirs");
+}
+
+#[test]
 fn java_and_librdkafka_over_tls() {
     check("broker-tls");
 }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use client::wire::kafka::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use client::wire::kafka::sample::{Dice, Sample};
 use client::wire::kafka::writer::join;
-use client::wire::kafka::{ApiKey, Message, Problem, RequestHeader, Str, Writer, messages};
+use client::wire::kafka::{
+    ApiKey, DecodeError, Message, Problem, Reader, RequestHeader, Str, Writer, messages,
+};
 use client::with_every_kafka_api;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message as TheirMessage};
 
@@ -201,7 +203,66 @@ fn no_damage_is_too_much() {
     });
 }
 
-/// A megabyte may announce a million strings of no bytes, 32 million bytes of handles: it is refused before they are
+/// A request as a server reads it.
+fn read_request<M: Message>(bytes: Bytes, version: i16) -> Result<M, DecodeError> {
+    M::decode(&mut Reader::of_request(bytes), version)
+}
+
+fn is_read_by_a_server<M: Message>(request: &M) {
+    for version in M::VERSIONS {
+        let read = read_request::<M>(encode(request, version), version);
+        assert!(read.is_ok(), "{} v{version}: {:?}", M::NAME, read.err());
+    }
+}
+
+/// Honest requests are read, also where short names make them much larger in memory than on the wire.
+#[test]
+fn requests_about_thousands_of_topics_are_read() {
+    use messages::{
+        create_topics, delete_topics, describe_configs, fetch, list_offsets, metadata, offset_commit,
+        offset_fetch,
+    };
+    fn some<T>(count: usize, of: impl Fn(Str) -> T) -> Vec<T> {
+        (0..count).map(|number| of(format!("t{number:04}").into())).collect()
+    }
+    fn each<T>(of: impl Fn(Str) -> T) -> Vec<T> {
+        some(10_000, of)
+    }
+    let topics = each(|name| metadata::MetadataRequestTopic { name: Some(name), ..Default::default() });
+    is_read_by_a_server(&messages::MetadataRequest { topics: Some(topics), ..Default::default() });
+    let topics = some(5000, |name| create_topics::CreatableTopic { name, ..Default::default() });
+    is_read_by_a_server(&messages::CreateTopicsRequest { topics, ..Default::default() });
+    let topics = each(|name| delete_topics::DeleteTopicState { name: Some(name), ..Default::default() });
+    let topic_names = each(|name| name);
+    is_read_by_a_server(&messages::DeleteTopicsRequest { topics, topic_names, timeout_ms: 1 });
+    let resources = some(4000, |resource_name| describe_configs::DescribeConfigsResource {
+        resource_name,
+        ..Default::default()
+    });
+    is_read_by_a_server(&messages::DescribeConfigsRequest { resources, ..Default::default() });
+    let partitions = vec![fetch::FetchPartition::default()];
+    let topics =
+        each(|topic| fetch::FetchTopic { topic, partitions: partitions.clone(), ..Default::default() });
+    is_read_by_a_server(&messages::FetchRequest { topics, ..Default::default() });
+    let partitions = vec![list_offsets::ListOffsetsPartition::default()];
+    let topics = each(|name| list_offsets::ListOffsetsTopic { name, partitions: partitions.clone() });
+    is_read_by_a_server(&messages::ListOffsetsRequest { topics, ..Default::default() });
+    let partitions = vec![offset_commit::OffsetCommitRequestPartition::default()];
+    let topics =
+        each(|name| offset_commit::OffsetCommitRequestTopic { name, partitions: partitions.clone() });
+    is_read_by_a_server(&messages::OffsetCommitRequest { topics, ..Default::default() });
+    let topics = each(|name| offset_fetch::OffsetFetchRequestTopic { name, partition_indexes: vec![0] });
+    let grouped = each(|name| offset_fetch::OffsetFetchRequestTopics { name, partition_indexes: vec![0] });
+    let group = offset_fetch::OffsetFetchRequestGroup { topics: Some(grouped), ..Default::default() };
+    is_read_by_a_server(&messages::OffsetFetchRequest {
+        topics: Some(topics),
+        groups: vec![group],
+        ..Default::default()
+    });
+    is_read_by_a_server(&messages::DescribeGroupsRequest { groups: each(|name| name), ..Default::default() });
+}
+
+/// A megabyte may announce a million strings of no bytes, 16 million bytes of handles: it is refused before they are
 /// set aside. Honest lists are read, also where they are at their worst.
 #[test]
 fn memory_follows_the_frame() {
@@ -209,7 +270,7 @@ fn memory_follows_the_frame() {
     let groups = vec![Str::default(); count];
     let hostile = encode(&messages::DescribeGroupsRequest { groups, ..Default::default() }, 5);
     assert!(hostile.len() < count + 16);
-    let error = messages::DescribeGroupsRequest::decode_all(hostile, 5).unwrap_err();
+    let error = read_request::<messages::DescribeGroupsRequest>(hostile, 5).unwrap_err();
     assert_eq!((error.field, error.problem), ("DescribeGroupsRequest.groups", Problem::TooManyElements));
 
     let group = |number| messages::list_groups::ListedGroup {

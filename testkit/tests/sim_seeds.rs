@@ -1,11 +1,13 @@
-//! Simulated lives of one server, of ensembles, of groups of consumers and of partitions: the kept seeds, a few hundred fixed ones, and worlds with a mistake
-//! built in.
+//! Simulated lives: the kept seeds, a few hundred fixed ones, and worlds with a mistake built in.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
-use testkit::sim::solo::{Planted, World};
+use testkit::sim::life::{Mistakes, Outcome};
 use testkit::sim::trace::Detail;
-use testkit::sim::{groups, partition, zab};
+use testkit::sim::{client, controller, groups, partition, solo, zab};
+
+type Counts = BTreeMap<&'static str, u64>;
 
 fn kept(text: &str) -> Vec<u64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -19,79 +21,94 @@ fn kept(text: &str) -> Vec<u64> {
     seeds
 }
 
-#[test]
-fn kept_seeds_and_fixed_ones() {
-    let kept = kept(include_str!("../seeds/solo.txt"));
-    let mut happened = std::collections::BTreeMap::<&str, u64>::new();
-    for seed in kept.into_iter().chain(0x5eed_0000..0x5eed_0000 + 500) {
-        let summary = World::run(seed, None, false).unwrap_or_else(|failure| panic!("{failure}"));
-        summary.counts.into_iter().for_each(|(what, count)| *happened.entry(what).or_default() += count);
+/// Lets worlds live in which nothing may break, some of them twice. What happened in all of them, and what was reached.
+fn live<M: Mistakes, C: Debug>(
+    scenario: &str,
+    seeds: impl IntoIterator<Item = u64>,
+    run: impl Fn(u64, Option<M>, Detail) -> Outcome<C>,
+) -> (Counts, Counts) {
+    let (mut happened, mut reached) = (Counts::new(), Counts::new());
+    for (index, seed) in seeds.into_iter().enumerate() {
+        let outcome = run(seed, None, Detail::None);
+        if outcome.violation.is_some() {
+            panic!("{}", run(seed, None, Detail::Last).report(scenario, seed, None::<M>));
+        }
+        if index < 20 {
+            let again = run(seed, None, Detail::None);
+            let both = [&outcome, &again].map(|outcome| (outcome.trace.hash(), outcome.events));
+            assert_eq!(both[0], both[1], "seed {seed:#x} is not the same life every time");
+        }
+        let trace = &outcome.trace;
+        trace.counts().iter().for_each(|(what, count)| *happened.entry(what).or_default() += count);
+        trace.marks().iter().for_each(|(what, count)| *reached.entry(what).or_default() += count);
     }
-    // A world in which nothing goes wrong proves nothing.
-    for what in
-        ["cut", "restart", "freeze", "full", "no-space", "bad-sync", "expire", "snapshot-end", "commit"]
-    {
-        assert!(
-            happened.get(what).is_some_and(|count| *count > 20),
-            "{what} happened too rarely: {happened:?}"
-        );
+    (happened, reached)
+}
+
+/// A world in which nothing goes wrong proves nothing.
+fn assert_more_than(least: u64, expected: &[&str], counts: &Counts) {
+    for what in expected {
+        assert!(counts.get(what).is_some_and(|count| *count > least), "{what} was too rare: {counts:?}");
+    }
+}
+
+/// Every mistake must be found in one of so many seeds, as a breach of what it is expected to break; of anything if
+/// nothing is named.
+fn assert_all_found<M: Mistakes, C>(
+    seeds: u64,
+    expected: impl Fn(M) -> &'static [&'static str],
+    run: impl Fn(u64, Option<M>, Detail) -> Outcome<C>,
+) {
+    for (name, planted) in M::ALL {
+        let expected = expected(*planted);
+        let is_found = |seed| {
+            let violation = run(seed, Some(*planted), Detail::None).violation;
+            violation.is_some_and(|found| expected.is_empty() || expected.contains(&found.invariant))
+        };
+        assert!((0..seeds).any(is_found), "{name} was not found");
     }
 }
 
 #[test]
-fn a_seed_is_the_same_life_every_time() {
-    for seed in 0..20 {
-        let lives =
-            [0, 1].map(|_| World::run(seed, None, false).unwrap_or_else(|failure| panic!("{failure}")));
-        assert_eq!(lives[0], lives[1], "seed {seed:#x}");
-    }
+fn lives_of_one_server() {
+    let seeds = kept(include_str!("../seeds/solo.txt")).into_iter().chain(0x5eed_0000..0x5eed_0000 + 500);
+    let (happened, _) = live("solo", seeds, solo::World::run);
+    let faults =
+        ["cut", "restart", "freeze", "full", "no-space", "bad-sync", "expire", "snapshot-end", "commit"];
+    assert_more_than(20, &faults, &happened);
 }
 
 #[test]
-fn every_planted_mistake_is_found() {
-    for (name, planted) in Planted::ALL {
-        let found = (0..200).find_map(|seed| World::run(seed, Some(planted), false).err());
-        let invariant = found.unwrap_or_else(|| panic!("{name} was not found")).violation.invariant;
+fn every_mistake_planted_in_a_server_is_found() {
+    for (name, planted) in solo::Planted::ALL {
+        let found = (0..200).find_map(|seed| solo::World::run(seed, Some(*planted), Detail::None).violation);
+        let invariant = found.unwrap_or_else(|| panic!("{name} was not found")).invariant;
         let expected: &[&str] = match planted {
-            Planted::AckBeforeSync | Planted::NoSync => &["C13"],
-            Planted::EventAfterReply | Planted::EventLost => &["C11"],
-            Planted::EarlyExpiry => &["C10"],
+            solo::Planted::AckBeforeSync | solo::Planted::NoSync => &["C13"],
+            solo::Planted::EventAfterReply | solo::Planted::EventLost => &["C11"],
+            solo::Planted::EarlyExpiry => &["C10"],
             // The log itself may refuse to go on first.
-            Planted::ShortRecovery => &["C13", "assertion"],
+            solo::Planted::ShortRecovery => &["C13", "assertion"],
         };
         assert!(expected.contains(&invariant), "{name} was found as {invariant}");
     }
 }
 
-fn live(seed: u64, planted: Option<zab::Planted>) -> zab::Outcome {
-    let options = zab::Options { planted, ..zab::Options::default() };
+fn ensemble(seed: u64, planted: Option<zab::Planted>, detail: Detail) -> Outcome<zab::Configuration> {
+    let options = zab::Options { planted, detail, ..zab::Options::default() };
     zab::World::run(seed, &zab::World::configuration(seed), options)
 }
 
 #[test]
-fn ensembles_of_kept_seeds_and_fixed_ones() {
-    let kept = kept(include_str!("../seeds/zab.txt"));
-    let mut reached = BTreeMap::<&str, u64>::new();
-    let mut faults = BTreeMap::<&str, u64>::new();
-    for seed in kept.into_iter().chain(0x5eed_0000..0x5eed_0000 + 200) {
-        let outcome = live(seed, None);
-        if outcome.violation.is_some() {
-            let options = zab::Options::default();
-            let failure = zab::Failure::of(seed, zab::World::configuration(seed), options);
-            panic!("{}", failure.expect("a seed that failed fails again"));
-        }
-        outcome.trace.marks().iter().for_each(|(mark, count)| *reached.entry(mark).or_default() += count);
-        outcome.trace.counts().iter().for_each(|(fault, count)| *faults.entry(fault).or_default() += count);
-    }
-    // A world in which nothing goes wrong proves nothing.
-    for fault in zab::Fault::ALL {
-        let count = faults.get(fault.name()).copied().unwrap_or_default();
-        assert!(count > 5, "{} happened too rarely: {faults:?}", fault.name());
-    }
-    for mark in [
+fn lives_of_ensembles() {
+    let seeds = kept(include_str!("../seeds/zab.txt")).into_iter().chain(0x5eed_0000..0x5eed_0000 + 200);
+    let (happened, reached) = live("zab", seeds, ensemble);
+    assert_more_than(5, &zab::Fault::ALL.map(zab::Fault::name), &happened);
+    let marks = [
         "DIFF",
         "TRUNC",
         "SNAP",
+        "a connection is deaf",
         "a leader was deposed",
         "a power cut tore the log",
         "a received snapshot was damaged",
@@ -104,24 +121,15 @@ fn ensembles_of_kept_seeds_and_fixed_ones() {
         "leadership confirmed",
         "leadership handed over",
         "what was executed was taken back",
-    ] {
-        assert!(reached.contains_key(mark), "{mark:?} was never reached: {reached:?}");
-    }
-}
-
-#[test]
-fn an_ensemble_is_the_same_every_time() {
-    for seed in 0..20 {
-        let [one, other] = [0, 1].map(|_| live(seed, None));
-        assert_eq!((one.trace.hash(), one.events), (other.trace.hash(), other.events), "seed {seed:#x}");
-    }
+    ];
+    assert_more_than(0, &marks, &reached);
 }
 
 #[test]
 fn every_mistake_planted_in_an_ensemble_is_found() {
-    for (name, planted) in zab::Planted::ALL.iter().copied() {
-        // Some mistakes can also end in an ensemble that does not serve again; what they break first is what counts.
-        let expected: &[&str] = match planted {
+    // Some mistakes can also end in an ensemble that does not serve again; what they break first is what counts.
+    let expected = |planted| -> &'static [&'static str] {
+        match planted {
             zab::Planted::AckBeforeSync | zab::Planted::SyncRetried => &["C3"],
             zab::Planted::PledgeWhileQueued => &["C5"],
             zab::Planted::MemoryAfterTruncate => &["C1", "C3", "C4"],
@@ -133,71 +141,115 @@ fn every_mistake_planted_in_an_ensemble_is_found() {
             zab::Planted::CommitsSkipLog => &["C1", "C3", "C4", "C13", "assertion"],
             #[cfg(feature = "planted")]
             zab::Planted::ProposeBeforeSync => &["C1", "C3"],
-        };
-        let is_found = |seed| {
-            let violation = live(seed, Some(planted)).violation;
-            violation.is_some_and(|violation| expected.contains(&violation.invariant))
-        };
-        assert!((0..2000).any(is_found), "{name} was not found");
-    }
+            #[cfg(feature = "planted")]
+            zab::Planted::SilentLinksStay => &["C15"],
+        }
+    };
+    assert_all_found(2000, expected, ensemble);
 }
 
 #[test]
-fn groups_of_fixed_seeds() {
-    let (mut faults, mut reached) = (BTreeMap::new(), BTreeMap::new());
-    for seed in 0..400 {
-        let outcome = groups::World::run(seed, None, Detail::Last);
-        outcome.trace.counts().iter().for_each(|(what, count)| *faults.entry(*what).or_insert(0) += count);
-        outcome.trace.marks().iter().for_each(|(what, count)| *reached.entry(*what).or_insert(0) += count);
-        assert!(outcome.violation.is_none(), "{}", outcome.report(seed));
-    }
-    for fault in ["move", "crash", "freeze", "die", "leave", "lost", "late"] {
-        assert!(faults.get(fault).is_some_and(|count| *count > 50), "{fault} was too rare: {faults:?}");
-    }
-    for mark in ["a member got its share", "an old generation was refused", "offsets were read"] {
-        assert!(reached.get(mark).is_some_and(|count| *count > 10), "{mark} was too rare: {reached:?}");
-    }
+fn lives_of_servers() {
+    let (happened, reached) = live("ensemble", 0..40, zab::servers::run);
+    let faults = ["client-cut", "client-dies", "client-moves", "freeze", "kill", "partition", "power-cut"];
+    assert_more_than(5, &faults, &happened);
+    let marks = [
+        "a client was told what it had missed",
+        "a leader was deposed",
+        "a read showed an earlier state",
+        "a session expired",
+        "a session was taken to another member",
+        "a sync was answered",
+        "a watch was triggered",
+    ];
+    assert_more_than(5, &marks, &reached);
 }
 
 #[test]
-fn a_group_is_the_same_every_time() {
-    for seed in 0..20 {
-        let [one, other] = [0, 1].map(|_| groups::World::run(seed, None, Detail::None));
-        assert_eq!((one.trace.hash(), one.events), (other.trace.hash(), other.events), "seed {seed:#x}");
-    }
+fn every_mistake_planted_in_servers_is_found() {
+    use zab::servers::Planted;
+    let expected = |planted| -> &'static [&'static str] {
+        match planted {
+            // Its session sees less than before, or the answer comes before the event.
+            Planted::AnswerBeforeExecuted => &["C8", "C11"],
+            Planted::SyncUnconfirmed => &["C8"],
+            Planted::WatchesLost | Planted::EventAfterReply => &["C11"],
+            Planted::TouchesLost | Planted::NoExpiry => &["C10"],
+        }
+    };
+    assert_all_found(400, expected, zab::servers::run);
+}
+
+#[test]
+fn lives_of_groups() {
+    let (happened, reached) = live("groups", 0..400, groups::World::run);
+    assert_more_than(50, &["move", "crash", "freeze", "die", "leave", "lost", "late"], &happened);
+    let marks = ["a member got its share", "an old generation was refused", "offsets were read"];
+    assert_more_than(20, &marks, &reached);
 }
 
 #[test]
 fn every_mistake_planted_in_a_group_is_found() {
-    for (name, planted) in groups::Planted::ALL.iter().copied() {
-        let is_found = |seed| groups::World::run(seed, Some(planted), Detail::None).violation.is_some();
-        assert!((0..500).any(is_found), "{name} was not found");
-    }
+    assert_all_found(500, |_| &[], groups::World::run);
 }
 
 #[test]
-fn partitions_of_fixed_seeds() {
-    let (mut faults, mut reached) = (BTreeMap::new(), BTreeMap::new());
-    for seed in 0..300 {
-        let outcome = partition::World::run(seed, None, Detail::Last);
-        outcome.trace.counts().iter().for_each(|(what, count)| *faults.entry(*what).or_insert(0) += count);
-        outcome.trace.marks().iter().for_each(|(what, count)| *reached.entry(*what).or_insert(0) += count);
-        assert!(outcome.violation.is_none(), "{}", outcome.report(seed));
-    }
-    for fault in ["cut", "kill", "power cut", "stop in the middle", "answer lost"] {
-        assert!(faults.get(fault).is_some_and(|count| *count > 50), "{fault} was too rare: {faults:?}");
-    }
-    for mark in ["a duplicate was recognised", "what came late was refused"] {
-        assert!(reached.get(mark).is_some_and(|count| *count > 50), "{mark} was too rare: {reached:?}");
-    }
-    let [one, other] = [0, 1].map(|_| partition::World::run(7, None, Detail::None));
-    assert_eq!((one.trace.hash(), one.events), (other.trace.hash(), other.events));
+fn lives_of_partitions() {
+    let seeds = kept(include_str!("../seeds/partition.txt")).into_iter().chain(0..300);
+    let (happened, reached) = live("partition", seeds, partition::World::run);
+    assert_more_than(50, &["cut", "kill", "power cut", "stop in the middle", "answer lost"], &happened);
+    assert_more_than(50, &["a duplicate was recognised", "what came late was refused"], &reached);
 }
 
 #[test]
 fn every_mistake_planted_in_a_partition_is_found() {
-    for (name, planted) in partition::Planted::ALL.iter().copied() {
-        let is_found = |seed| partition::World::run(seed, Some(planted), Detail::None).violation.is_some();
-        assert!((0..500).any(is_found), "{name} was not found");
-    }
+    assert_all_found(500, |_| &[], partition::World::run);
+}
+
+const FAULTS_OF_STAGES: &[&str] = &["cut", "stall", "freeze", "kill", "power cut"];
+
+#[test]
+fn lives_of_controllers() {
+    let (happened, reached) = live("controller", 0..100, controller::run);
+    assert_more_than(20, FAULTS_OF_STAGES, &happened);
+    let marks = [
+        "a controller was elected",
+        "a topic was deleted",
+        "an old tool took an id",
+        "another replica leads",
+        "the set in sync changed",
+    ];
+    assert_more_than(10, &marks, &reached);
+}
+
+#[test]
+fn every_mistake_planted_in_a_controller_is_found() {
+    assert_all_found(500, |_| &[], controller::run);
+}
+
+#[test]
+fn lives_of_clients() {
+    let (happened, reached) = live("client", 0..60, client::run);
+    assert_more_than(20, FAULTS_OF_STAGES, &happened);
+    let marks = [
+        "the lock was got",
+        "leadership was got",
+        "what was held was lost",
+        "a watch told the next change",
+        "an outcome is unknown",
+        "a job was had before",
+        "somebody reads",
+        "somebody writes",
+        "a lease was got",
+        "somebody was selected",
+        "the gate was passed",
+        "a meeting was held",
+        "a cache told an event",
+    ];
+    assert_more_than(20, &marks, &reached);
+}
+
+#[test]
+fn every_mistake_planted_in_a_client_is_found() {
+    assert_all_found(500, |_| &[], client::run);
 }

@@ -5,8 +5,8 @@ mod support;
 use std::time::Duration;
 
 use client::zk::{
-    Acl, Coordinator, CreateMode, Error, EventType, Identity, MultiOutcome, MultiReadOutcome, Notice,
-    SessionState, Stat, Tls, Watch, WatcherType, perms,
+    Acl, Coordinator, CreateMode, Data, Error, EventType, Identity, MultiOutcome, MultiReadOutcome, Notice,
+    SessionState, Stat, Tls, Watch, WatcherType, ZnodePath, perms,
 };
 use support::{PATIENCE, connect, connect_through, kind, start};
 use testkit::certificates::Authority;
@@ -513,4 +513,37 @@ async fn tls_trusts_nobody_else() {
     assert!(matches!(nobody, Err(Error::Unreachable(_))), "a client without a certificate");
     let missing = builder(Tls::new(folder.path().join("none.pem"))).connect().await;
     assert!(matches!(missing, Err(Error::BadOption(_))));
+}
+
+#[tokio::test]
+async fn null_data_is_not_the_same_as_none() {
+    let Some(server) = start(Options::for_tests()) else { return };
+    let zk = connect(&server).await;
+    zk.create("/null", &Data::NULL, CreateMode::Persistent).await.unwrap();
+    zk.create("/empty", b"", CreateMode::Persistent).await.unwrap();
+    let read = async |path: &str| zk.get(path).await.unwrap().0;
+    assert!(read("/null").await.is_null() && read("/null").await.is_empty());
+    assert_eq!(read("/empty").await, Data::from(&b""[..]));
+    let multi = zk.multi().set("/empty", &Data::NULL, None).set("/null", &vec![1, 2], None);
+    multi.commit().await.unwrap();
+    assert!(read("/empty").await.is_null());
+    assert_eq!(*read("/null").await, [1, 2]);
+    let both = zk.multi_read().get("/empty").get("/null").send().await.unwrap();
+    let is_null = |outcome: &Result<MultiReadOutcome, Error>| matches!(outcome, Ok(MultiReadOutcome::Data(data, _)) if data.is_null());
+    assert_eq!(both.iter().map(is_null).collect::<Vec<_>>(), [true, false]);
+}
+
+#[tokio::test]
+async fn paths_can_be_checked_before() {
+    let Some(server) = start(Options::for_tests()) else { return };
+    let zk = connect(&server).await;
+    let folder = ZnodePath::try_from("/folder").unwrap();
+    zk.create(&folder, b"", CreateMode::Persistent).await.unwrap();
+    let inside = zk.chroot(&folder).unwrap();
+    let child = ZnodePath::root().child("a").unwrap();
+    let created = inside.create(&child, b"x", CreateMode::PersistentSequential).await.unwrap();
+    assert_eq!(created.path, "/a0000000000");
+    let full = folder.child("a0000000000").unwrap();
+    assert_eq!(&zk.get(&full).await.unwrap().0[..], b"x");
+    assert_eq!(zk.children(&full.parent().unwrap()).await.unwrap().0, [full.name()]);
 }

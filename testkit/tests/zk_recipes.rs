@@ -75,7 +75,8 @@ async fn a_lock_can_be_tried_waited_for_and_shared_by_its_owner() {
     assert!(other.lock("/l").try_acquire().await.unwrap().is_none());
     assert!(lock.try_acquire().await.unwrap().is_none(), "the same lock again is no exception");
     assert!(other.lock("/l").acquire_within(BRIEF).await.unwrap().is_none());
-    assert_eq!(other.lock("/l").contenders().await.unwrap(), [b"me"], "who gave up has left");
+    let left = async || other.lock("/l").contenders().await.unwrap() == [b"me"];
+    until("who gave up has left", left).await;
     let again = guard.clone();
     guard.release().await.unwrap();
     assert!(other.lock("/l").try_acquire().await.unwrap().is_none(), "a clone holds it still");
@@ -176,6 +177,7 @@ async fn readers_share_and_writers_do_not() {
     let one = lock.read().await.unwrap();
     let two = soon(others.read()).await.unwrap();
     assert!(others.write_within(BRIEF).await.unwrap().is_none());
+    until("that writer has left", async || other.children("/rw").await.unwrap().0.len() == 2).await;
     let writer = tokio::spawn({
         let others = others.clone();
         async move { others.write().await }
@@ -207,7 +209,8 @@ async fn a_semaphore_has_so_many_leases() {
                 let lease = zk.semaphore("/s", 3).acquire().await.unwrap();
                 let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
                 most.fetch_max(now, Ordering::SeqCst);
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                // As many as may be are inside at the same time once.
+                until("three are inside", async || most.load(Ordering::SeqCst) >= 3).await;
                 inside.fetch_sub(1, Ordering::SeqCst);
                 lease.release().await.unwrap();
             }
@@ -576,6 +579,9 @@ async fn each_element_is_taken_once() {
     all.sort_unstable();
     assert_eq!(all, (0..60).collect::<Vec<_>>());
     assert_eq!(zk.queue("/queues/one").try_take().await, Ok(None));
+    // It stays when it is empty: its numbers must not begin again while somebody has yet to delete what it has read.
+    let stat = zk.exists("/queues/one").await.unwrap().expect("the queue is there");
+    assert_eq!(stat.ephemeral_owner, 0, "it is no container");
 
     let priorities = zk.priority_queue("/queues/two");
     for (element, priority) in [("c", 200), ("a", 1), ("b", 1)] {
@@ -701,4 +707,24 @@ async fn elements_wait_for_their_time_and_can_be_taken_back_by_id() {
     assert_eq!(orders.remove("a/b|c").await, Ok(1));
     assert_eq!(soon(orders.take()).await.unwrap(), ["y"]);
     assert!(matches!(orders.put(b"", "").await, Err(Error::BadOption(_))));
+}
+
+#[tokio::test]
+async fn a_znode_outlives_whoever_keeps_it_by_its_time() {
+    let Some(server) = start(Options::for_tests()) else { return };
+    let zk = connect(&server).await;
+    let ttl = Duration::from_millis(1500);
+    let node = zk.persistent_ttl_node("/ttl/node", b"1", ttl);
+    node.created().await.unwrap();
+    while zk.exists("/ttl/node/touch").await.unwrap().is_none() {}
+    let (_, mut changed) = zk.exists_and_watch("/ttl/node").await.unwrap();
+    let czxid = zk.exists("/ttl/node").await.unwrap().unwrap().czxid;
+    assert!(tokio::time::timeout(ttl * 2, changed.changed()).await.is_err(), "it is kept without a word");
+    node.set(b"2");
+    soon(changed.changed()).await;
+    assert_eq!(&zk.get("/ttl/node").await.unwrap().0[..], b"2");
+    assert_eq!(zk.exists("/ttl/node").await.unwrap().unwrap().czxid, czxid);
+    drop(node);
+    assert!(zk.exists("/ttl/node").await.unwrap().is_some(), "it goes in its time");
+    soon(zk.barrier("/ttl/node").wait()).await.unwrap();
 }

@@ -47,11 +47,7 @@ pub(super) async fn replace(
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
         let (resource_type, resource_name) = (resource.resource_type, resource.resource_name);
-        let wanted = resource.configs.iter().map(|config| match &config.value {
-            Some(value) => Ok((config.name.as_str().to_owned(), value.as_str().to_owned())),
-            None => Err((ErrorCode::INVALID_REQUEST, format!("{} has no value", config.name))),
-        });
-        let changed = match wanted.collect::<Result<Settings, Refusal>>() {
+        let changed = match whole_settings(&resource.configs) {
             Ok(wanted) => {
                 let become_wanted = |_: &Resource, _: Settings| Ok(wanted.clone());
                 change(context, resource_type, &resource_name, request.validate_only, become_wanted).await
@@ -67,6 +63,19 @@ pub(super) async fn replace(
         });
     }
     whole::AlterConfigsResponse { responses, ..Default::default() }
+}
+
+fn whole_settings(configs: &[whole::AlterableConfig]) -> Result<Settings, Refusal> {
+    let mut settings = Settings::new();
+    for config in configs {
+        let name = config.name.as_str();
+        let refuse = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
+        let Some(value) = &config.value else { return refuse(format!("{name} has no value")) };
+        if settings.insert(name.to_owned(), value.as_str().to_owned()).is_some() {
+            return refuse(format!("{name} is there more than once"));
+        }
+    }
+    Ok(settings)
 }
 
 /// Changes single settings of each resource.
@@ -238,7 +247,8 @@ fn check(broker: &Broker, resource: &Resource, settings: &Settings) -> Result<()
     let listeners = &broker.config.listeners;
     for (name, value) in settings {
         if *resource == Resource::ThisBroker
-            && of_listener(name, listeners).is_some_and(|name| CERTIFICATES.contains(&name))
+            && of_listener(name, listeners)
+                .is_some_and(|name| CERTIFICATES.contains(&name) || name == "max.connections")
         {
             continue;
         }

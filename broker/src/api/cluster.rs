@@ -9,7 +9,7 @@ use client::wire::kafka::messages::list_partition_reassignments::*;
 use client::wire::kafka::{ErrorCode, Str};
 
 use super::Context;
-use crate::cluster::{Assignment, Image, NO_LEADER};
+use crate::cluster::{Assignment, Image};
 use crate::controller::{Answer, PartitionName};
 use crate::registry::RegistryError;
 use crate::server::controlling::Request;
@@ -71,8 +71,8 @@ pub(super) async fn elect_leaders(
         names.collect()
     });
     let elected = match request.election_type {
-        PREFERRED => prefer(context, asked.clone()).await,
-        UNCLEAN => context.broker.controlling().map(|_| unclean(&context.broker.image(), asked.as_deref())),
+        PREFERRED => elect(context, Request::Prefer(asked.clone())).await,
+        UNCLEAN => elect(context, Request::ElectAnybody(asked.clone())).await,
         _ => Err(ErrorCode::INVALID_REQUEST),
     };
     let (error_code, results) = match elected {
@@ -94,35 +94,14 @@ pub(super) async fn elect_leaders(
     ElectLeadersResponse { error_code, replica_election_results: results.collect(), ..Default::default() }
 }
 
-async fn prefer(
+async fn elect(
     context: &Context<'_>,
-    partitions: Option<Vec<PartitionName>>,
+    request: Request,
 ) -> Result<Vec<(PartitionName, ErrorCode)>, ErrorCode> {
-    match context.broker.ask_controller(Request::Prefer(partitions)).await? {
+    match context.broker.ask_controller(request).await? {
         Answer::Preferred(results) => Ok(results),
         _ => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
     }
-}
-
-/// The controller itself chooses an unclean leader as soon as the topic's settings allow one, so nothing is left to do here
-/// but to say how things are.
-fn unclean(image: &Image, asked: Option<&[PartitionName]>) -> Vec<(PartitionName, ErrorCode)> {
-    let all = || {
-        let topics = image.topics.iter();
-        topics.flat_map(|(name, topic)| topic.partitions.keys().map(|&index| (name.clone(), index))).collect()
-    };
-    let names: Vec<PartitionName> = asked.map_or_else(all, <[_]>::to_vec);
-    let judge = |name: PartitionName| {
-        let code = match image.partition(&name.0, name.1) {
-            None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-            Some(partition) if partition.state.leader == NO_LEADER => {
-                ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE
-            }
-            Some(_) => ErrorCode::ELECTION_NOT_NEEDED,
-        };
-        (name, code)
-    };
-    names.into_iter().map(judge).collect()
 }
 
 /// A request to move replicas. This release moves none, so all it can do is to find out whether anything would have to move.

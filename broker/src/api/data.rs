@@ -1,18 +1,13 @@
-//! What lies in partitions and directories?
+//! What lies in partitions?
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use client::wire::kafka::ErrorCode;
 use client::wire::kafka::messages::delete_records::*;
-use client::wire::kafka::messages::describe_log_dirs::*;
 use client::wire::kafka::messages::offset_for_leader_epoch::*;
 
 use super::{Context, metadata};
 use crate::log::ReadError;
-use crate::log::TopicPartition;
-use crate::log::manager::{LogDir, SharedLog};
 use crate::replicas::Replica;
 
 /// Stands for the high watermark in a request to delete records.
@@ -98,69 +93,4 @@ fn epoch_end(context: &Context<'_>, topic: &str, asked: &OffsetForLeaderPartitio
         Ok(None) => EpochEndOffset { partition, ..Default::default() },
         Err(error_code) => EpochEndOffset { partition, error_code, ..Default::default() },
     }
-}
-
-/// How full the data directories are, and with what.
-pub(super) async fn describe_log_dirs(
-    context: &Context<'_>,
-    request: DescribeLogDirsRequest,
-) -> DescribeLogDirsResponse {
-    let logs = Arc::clone(context.broker.replicas.logs());
-    let wanted: Option<BTreeSet<TopicPartition>> = request.topics.map(|topics| {
-        let names = topics.into_iter().flat_map(|topic| {
-            let name = topic.topic.as_str().to_owned();
-            topic
-                .partitions
-                .into_iter()
-                .map(move |partition| TopicPartition { topic: name.clone(), partition })
-        });
-        names.collect()
-    });
-    // Asking for the space on a disk may wait for that disk.
-    let described = tokio::task::spawn_blocking(move || {
-        let mut held = logs.logs();
-        held.retain(|(name, _)| wanted.as_ref().is_none_or(|wanted| wanted.contains(name)));
-        logs.dirs().iter().map(|dir| describe_dir(dir, &held)).collect()
-    });
-    match described.await {
-        Ok(results) => DescribeLogDirsResponse { results, ..Default::default() },
-        Err(_) => {
-            DescribeLogDirsResponse { error_code: ErrorCode::UNKNOWN_SERVER_ERROR, ..Default::default() }
-        }
-    }
-}
-
-fn describe_dir(dir: &Arc<LogDir>, held: &[(TopicPartition, Arc<SharedLog>)]) -> DescribeLogDirsResult {
-    let log_dir = dir.path().to_string_lossy().into_owned().into();
-    if dir.failure().is_some() {
-        let error_code = ErrorCode::KAFKA_STORAGE_ERROR;
-        return DescribeLogDirsResult { log_dir, error_code, ..Default::default() };
-    }
-    let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for (name, log) in held.iter().filter(|(_, log)| Arc::ptr_eq(log.dir(), dir)) {
-        let Ok(log) = log.lock() else { continue };
-        topics.entry(&name.topic).or_default().push(DescribeLogDirsPartition {
-            partition_index: name.partition,
-            partition_size: i64::try_from(log.size()).unwrap_or(i64::MAX),
-            offset_lag: (log.high_watermark() - log.end_offset()).max(0),
-            ..Default::default()
-        });
-    }
-    let topics =
-        topics.into_iter().map(|(name, partitions)| DescribeLogDirsTopic { name: name.into(), partitions });
-    let (total_bytes, usable_bytes) = space(dir.path());
-    DescribeLogDirsResult {
-        log_dir,
-        topics: topics.collect(),
-        total_bytes,
-        usable_bytes,
-        ..Default::default()
-    }
-}
-
-/// The size of the volume, and what of it may still be used; -1 each if the system does not say.
-fn space(path: &Path) -> (i64, i64) {
-    let Ok(volume) = rustix::fs::statvfs(path) else { return (-1, -1) };
-    let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(volume.f_frsize)).unwrap_or(i64::MAX);
-    (bytes(volume.f_blocks), bytes(volume.f_bavail))
 }

@@ -1,7 +1,7 @@
 //! Records come out of the log.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use client::wire::kafka::messages::fetch::*;
@@ -16,6 +16,7 @@ use crate::log::segment::FileRange;
 use crate::net::connection::Ended;
 use crate::replicas::{Isolation, Replica};
 use crate::server::clock;
+use crate::server::metrics::add;
 
 /// Topics are named by id from here on.
 const FIRST_VERSION_WITH_IDS: i16 = 13;
@@ -88,8 +89,25 @@ async fn wait_and_read(context: &Context<'_>, request: &FetchRequest, plan: &Pla
         if is_over {
             return answers;
         }
+        let _waits = Waits::new(&context.broker.metrics.fetches_waiting);
         // The time may be up, which the next look finds.
         let _ = timeout_at(deadline, more.notified()).await;
+    }
+}
+
+/// Counted while it lives.
+struct Waits<'a>(&'a AtomicU64);
+
+impl Waits<'_> {
+    fn new(count: &AtomicU64) -> Waits<'_> {
+        add(count, 1);
+        Waits(count)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -102,7 +120,8 @@ async fn read_all(context: &Context<'_>, request: &FetchRequest, plan: &Plan, im
     for reading in &plan.readings {
         let answer = read_one(context, request, reading, image, left, !has_records).await;
         let (data, range) = answer.unwrap_or_else(|error_code| {
-            context.broker.metrics.fetch_failures.fetch_add(1, Ordering::Relaxed);
+            let topic = name_of(image, &reading.key);
+            context.broker.metrics.count_failure(topic, |traffic| add(&traffic.fetches_failed, 1));
             (refused(image, reading, error_code), None)
         });
         if let Some(range) = &range {
@@ -154,12 +173,13 @@ async fn read_one(
     Ok((data, range))
 }
 
+/// The topic's name; an id may be of none.
+fn name_of<'a>(image: &'a Image, key: &'a Key) -> Option<&'a str> {
+    if key.topic_id.is_zero() { Some(&key.topic) } else { image.name_of(key.topic_id) }
+}
+
 fn replica(context: &Context<'_>, image: &Image, key: &Key) -> Result<Arc<Replica>, ErrorCode> {
-    let name = if key.topic_id.is_zero() {
-        key.topic.as_str()
-    } else {
-        image.name_of(key.topic_id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?
-    };
+    let name = name_of(image, key).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
     context.broker.replicas.get(name, key.partition).ok_or_else(|| {
         let is_known = image.partition(name, key.partition).is_some();
         if is_known { ErrorCode::NOT_LEADER_OR_FOLLOWER } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION }
@@ -225,12 +245,9 @@ fn empty(reading: &Reading) -> PartitionData {
 
 fn refused(image: &Image, reading: &Reading, error_code: ErrorCode) -> PartitionData {
     let moved = [ErrorCode::NOT_LEADER_OR_FOLLOWER, ErrorCode::FENCED_LEADER_EPOCH].contains(&error_code);
-    let name = if reading.key.topic_id.is_zero() {
-        Some(reading.key.topic.as_str())
-    } else {
-        image.name_of(reading.key.topic_id)
-    };
-    let partition = name.filter(|_| moved).and_then(|name| image.partition(name, reading.key.partition));
+    let partition = name_of(image, &reading.key)
+        .filter(|_| moved)
+        .and_then(|name| image.partition(name, reading.key.partition));
     let current_leader = partition.map_or_else(LeaderIdAndEpoch::default, |partition| LeaderIdAndEpoch {
         leader_id: partition.state.leader,
         leader_epoch: partition.state.leader_epoch,
@@ -240,9 +257,18 @@ fn refused(image: &Image, reading: &Reading, error_code: ErrorCode) -> Partition
 
 /// The answer, with holes where the records go.
 fn respond(context: &Context<'_>, plan: &Plan, answers: Vec<Answer>, uses_ids: bool) -> Result<Reply, Ended> {
+    let (image, metrics) = (context.broker.image(), &context.broker.metrics);
     let mut ranges = std::collections::BTreeMap::new();
     let mut said: Vec<(Key, PartitionData)> = Vec::with_capacity(answers.len());
     for Answer { key, mut data, range } in answers {
+        let topic = name_of(&image, &key);
+        match topic.filter(|_| data.error_code == ErrorCode::NONE) {
+            Some(topic) => metrics.count(topic, |traffic| {
+                add(&traffic.fetches, 1);
+                add(&traffic.bytes_out, range.as_ref().map_or(0, |range| range.length));
+            }),
+            None => metrics.count_failure(topic, |traffic| add(&traffic.fetches, 1)),
+        }
         if let Some(range) = range {
             data.records = Some(Records::Hole { length: range.length as u32 });
             ranges.insert(key.clone(), range);
@@ -270,8 +296,6 @@ fn respond(context: &Context<'_>, plan: &Plan, answers: Vec<Answer>, uses_ids: b
             }),
         }
     }
-    let bytes: u64 = files.iter().map(|range| range.length).sum();
-    context.broker.metrics.bytes_out.fetch_add(bytes, Ordering::Relaxed);
     let response = FetchResponse { session_id: plan.session, responses, ..Default::default() };
     let header = context.header;
     let parts = frame::response(&response, header.api_key, header.api_version, header.correlation_id)?;

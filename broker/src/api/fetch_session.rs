@@ -74,6 +74,11 @@ impl FetchSessions {
         self.sessions.len()
     }
 
+    /// How many partitions they read, for the same people.
+    pub fn partition_count(&self) -> usize {
+        self.sessions.values().map(|session| session.readings.len()).sum()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }

@@ -17,12 +17,26 @@ const LATEST_TIERED: i64 = -5;
 /// What is found: the record's time, its offset, and the epoch it was written in.
 type Found = (i64, i64, i32);
 
+/// Whether clients of this version know what such a time means.
+fn is_known(timestamp: i64, version: i16) -> bool {
+    match timestamp {
+        OF_LARGEST_TIMESTAMP => version >= 7,
+        EARLIEST_LOCAL => version >= 8,
+        LATEST_TIERED => version >= 9,
+        timestamp => timestamp >= EARLIEST,
+    }
+}
+
 pub(super) async fn handle(context: &Context<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let committed_only = request.isolation_level == 1;
     let is_follower = request.replica_id >= 0;
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|asked| {
-            let found = look_up(context, &topic.name, asked, committed_only, is_follower);
+            let found = if is_known(asked.timestamp, context.version()) {
+                look_up(context, &topic.name, asked, committed_only, is_follower)
+            } else {
+                Err(ErrorCode::UNSUPPORTED_VERSION)
+            };
             respond(context, asked, found)
         });
         ListOffsetsTopicResponse { partitions: partitions.collect(), name: topic.name }

@@ -1,5 +1,6 @@
 //! Who leads what, and where are they?
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use client::wire::kafka::messages::metadata::*;
@@ -25,7 +26,9 @@ pub(super) async fn handle(context: &Context<'_>, request: MetadataRequest) -> M
     let topics = if wants_all {
         image.topics.iter().map(|(name, topic)| describe(context, &image, name, topic)).collect()
     } else {
-        asked.iter().map(|topic| find(context, &image, topic)).collect()
+        let mut seen = BTreeSet::new();
+        let once = asked.iter().filter(|topic| seen.insert((topic.name.as_deref(), topic.topic_id)));
+        once.map(|topic| find(context, &image, topic)).collect()
     };
     MetadataResponse {
         brokers: brokers(context, &image),

@@ -12,7 +12,9 @@ mod data;
 mod fetch;
 mod fetch_session;
 mod groups;
+mod inter_broker;
 mod list_offsets;
+mod log_dirs;
 mod metadata;
 mod offsets;
 mod produce;
@@ -87,7 +89,7 @@ macro_rules! served {
                     response.throttle_time_ms = context.charge_time();
                     write(context, &response)
                 })+
-                key => Err(Ended::Refused(format!("{} is not served", key.name()))),
+                _ => inter_broker::refuse(context),
             }
         }
     };
@@ -117,7 +119,8 @@ served! {
     IncrementalAlterConfigs => alter_configs::change_single;
     DeleteRecords => data::delete_records;
     OffsetForLeaderEpoch => data::epoch_ends;
-    DescribeLogDirs => data::describe_log_dirs;
+    DescribeLogDirs => log_dirs::describe;
+    AlterReplicaLogDirs => log_dirs::alter;
     DescribeCluster => cluster::describe;
     ElectLeaders => cluster::elect_leaders;
     AlterPartitionReassignments => cluster::reassign;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use client::wire::kafka::messages::produce::*;
@@ -13,9 +12,13 @@ use crate::log::{AppendInfo, AppendOrigin};
 use crate::net::connection::Ended;
 use crate::replicas::{AppendFailure, Replica};
 use crate::server::clock;
+use crate::server::metrics::add;
 
 /// Record batches of format 2 came with this version of the request; clients older than that have none.
 const FIRST_VERSION_OF_BATCHES: i16 = 3;
+/// Where the low byte of a batch's attributes is, and the bit in it that makes the batch part of a transaction.
+const ATTRIBUTES: usize = 22;
+const TRANSACTIONAL: u8 = 0x10;
 /// zstd came later.
 const FIRST_VERSION_OF_ZSTD: i16 = 7;
 
@@ -45,11 +48,12 @@ async fn append_all(context: &Context<'_>, request: ProduceRequest) -> ProduceRe
         let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
         for partition in topic.partition_data {
             let index = partition.index;
+            let size = partition.records.as_ref().map_or(0, |records| records.len() as u64);
             let result = match refusal {
                 Some(code) => Err((code, None)),
                 None => append(context, &topic.name, partition, request.acks).await,
             };
-            partition_responses.push(respond(context, &topic.name, index, result));
+            partition_responses.push(respond(context, &topic.name, index, size, result));
         }
         responses.push(TopicProduceResponse { name: topic.name, partition_responses });
     }
@@ -72,7 +76,15 @@ fn refusal(context: &Context<'_>, request: &ProduceRequest) -> Option<ErrorCode>
         return Some(ErrorCode::INVALID_REQUEST);
     }
     // This release has no transactions, so no transactional id belongs to any producer.
-    request.transactional_id.as_ref().map(|_| ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    let mut records = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let is_transactional = records.any(|partition| has_attribute(partition, TRANSACTIONAL));
+    is_transactional.then_some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+}
+
+/// Whether the low byte of the first batch's attributes has this bit.
+fn has_attribute(partition: &PartitionProduceData, bit: u8) -> bool {
+    let Some(Records::Bytes(records)) = &partition.records else { return false };
+    records.get(ATTRIBUTES).is_some_and(|attributes| attributes & bit != 0)
 }
 
 type Refusal = (ErrorCode, Option<String>);
@@ -104,16 +116,18 @@ async fn append(
         return Err((ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, None));
     }
     let size = records.len() as u64;
+    broker.metrics.count(topic, |traffic| add(&traffic.produces, 1));
     let appended = replica.append(records, clock::wall_ms(), AppendOrigin::Client, acks == -1);
     let info = appended.map_err(|failure| match failure {
         AppendFailure::Refused(code) => (code, None),
         AppendFailure::Log(error) => (append_error(&error), Some(error.to_string())),
     })?;
     settle(&replica, &info, acks).await?;
-    let metrics = &broker.metrics;
-    metrics.bytes_in.fetch_add(size, Ordering::Relaxed);
     let count = info.last_offset - info.base_offset + 1;
-    metrics.messages_in.fetch_add(count.unsigned_abs(), Ordering::Relaxed);
+    broker.metrics.count(topic, |traffic| {
+        add(&traffic.bytes_in, size);
+        add(&traffic.messages_in, count.unsigned_abs());
+    });
     Ok(info)
 }
 
@@ -138,13 +152,14 @@ async fn settle(replica: &Arc<Replica>, info: &AppendInfo, acks: i16) -> Result<
 
 /// The codec is in the last three bits of the attributes, 4 is zstd.
 fn is_zstd(records: &[u8]) -> bool {
-    records.get(22).is_some_and(|attributes| attributes & 7 == 4)
+    records.get(ATTRIBUTES).is_some_and(|attributes| attributes & 7 == 4)
 }
 
 fn respond(
     context: &Context<'_>,
     topic: &str,
     index: i32,
+    size: u64,
     result: Result<AppendInfo, Refusal>,
 ) -> PartitionProduceResponse {
     match result {
@@ -156,7 +171,12 @@ fn respond(
             ..Default::default()
         },
         Err((error_code, message)) => {
-            context.broker.metrics.produce_failures.fetch_add(1, Ordering::Relaxed);
+            context.broker.metrics.count_failure(Some(topic), |traffic| {
+                add(&traffic.produces_failed, 1);
+                if error_code == ErrorCode::MESSAGE_TOO_LARGE {
+                    add(&traffic.bytes_rejected, size);
+                }
+            });
             PartitionProduceResponse {
                 index,
                 error_code,

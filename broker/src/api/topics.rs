@@ -11,11 +11,12 @@ use client::wire::kafka::{ErrorCode, Str};
 use tokio::time::Instant;
 
 use super::Context;
-use crate::cluster::{Assignment, Image, NO_LEADER};
+use crate::cluster::{Assignment, Image, NO_LEADER, OFFSETS_TOPIC};
 use crate::config::topic_settings;
 use crate::controller::place;
 use crate::limits;
 use crate::registry::{Registry, RegistryError};
+use crate::server::seldom::Seldom;
 use crate::server::{Broker, random};
 
 /// How long an internal topic may take to be there; the client asks again after that.
@@ -180,12 +181,18 @@ pub(crate) async fn create_and_wait(broker: &Arc<Broker>, name: &str, new: NewTo
         Ok(()) => tracing::info!(topic = name, "created on first use"),
         Err((ErrorCode::TOPIC_ALREADY_EXISTS, _)) => {}
         Err((_, why)) => {
-            tracing::warn!(topic = name, why, "cannot be created on first use");
+            let setting = (name == OFFSETS_TOPIC).then_some("offsets.topic.replication.factor");
+            if UNUSABLE.may_be_said() {
+                tracing::warn!(topic = name, why, setting, "cannot be created on first use");
+            }
             return;
         }
     }
     broker.wait_until(deadline, |image| is_ready(image, name, 1)).await;
 }
+
+/// Clients ask for what they cannot get ten times a second; the log says so every ten seconds.
+static UNUSABLE: Seldom = Seldom::new(1, Duration::from_secs(10));
 
 /// Whether all partitions, at least so many, have a leader.
 fn is_ready(image: &Image, name: &str, partitions_min: usize) -> bool {
@@ -331,11 +338,21 @@ pub(super) async fn delete(context: &Context<'_>, request: DeleteTopicsRequest) 
         });
     }
     for (name, index) in waiting {
-        if !broker.wait_until(deadline, |image| !image.topics.contains_key(&name)).await {
+        let gone = broker.wait_until(deadline, |image| !image.topics.contains_key(&name)).await
+            && is_left_by_coordinator(context, &name, deadline).await;
+        if !gone {
             responses[index].error_code = ErrorCode::REQUEST_TIMED_OUT;
         }
     }
     DeleteTopicsResponse { responses, ..Default::default() }
+}
+
+/// Waits until the topic's znodes are gone: whoever is told that it is deleted may want to make it again.
+async fn is_left_by_coordinator(context: &Context<'_>, name: &str, deadline: Instant) -> bool {
+    let Ok(session) = context.broker.controlling() else { return true };
+    let gone = tokio::time::timeout_at(deadline, session.registry.until_gone(name)).await;
+    // Another controller removes it now, if this one cannot ask any more.
+    gone.is_ok()
 }
 
 async fn delete_one(context: &Context<'_>, image: &Image, name: &str) -> Result<(), Refusal> {

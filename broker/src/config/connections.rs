@@ -14,6 +14,8 @@ pub struct ConnectionLimits {
     pub count_per_address_max: usize,
     /// Addresses that have a limit of their own.
     pub overrides: BTreeMap<IpAddr, usize>,
+    /// Listeners that have a limit of their own besides, by their names in lower case.
+    pub by_listener: BTreeMap<String, usize>,
     /// New ones a second; `None` for as many as come.
     pub creation_rate: Option<u32>,
 }
@@ -40,8 +42,22 @@ pub(super) fn resolve(values: &Values, problems: &mut Problems) -> ConnectionLim
         count_max,
         count_per_address_max,
         overrides: overrides(values, problems),
+        by_listener: by_listener(values, problems),
         creation_rate: u32::try_from(rate).ok().filter(|_| rate != INT_MAX),
     }
+}
+
+fn by_listener(values: &Values, problems: &mut Problems) -> BTreeMap<String, usize> {
+    let mut limits = BTreeMap::new();
+    for (name, _) in values.iter() {
+        let listener =
+            name.strip_prefix("listener.name.").and_then(|rest| rest.strip_suffix(".max.connections"));
+        if let Some(listener) = listener {
+            let count_max = values.number(name, 0, i32::MAX.into(), problems);
+            limits.insert(listener.to_owned(), count_max as usize);
+        }
+    }
+    limits
 }
 
 fn overrides(values: &Values, problems: &mut Problems) -> BTreeMap<IpAddr, usize> {
@@ -84,6 +100,13 @@ mod tests {
         for bad in ["127.0.0.1", "127.0.0.1:x", "127.0.0.1:-1"] {
             assert!(limits("max.connections.per.ip.overrides", bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn listeners_may_have_limits_of_their_own() {
+        let found = limits("listener.name.outside.max.connections", "5").expect("good").by_listener;
+        assert_eq!(found, BTreeMap::from([("outside".to_owned(), 5)]));
+        assert!(limits("listener.name.outside.max.connections", "-1").is_err());
     }
 
     #[test]

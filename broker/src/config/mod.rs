@@ -18,6 +18,7 @@ use std::time::Duration;
 
 pub use connections::ConnectionLimits;
 pub use listeners::{Listener, Listeners, Protocol};
+pub use settings::{MOVED_BYTES, UNCLEAN};
 pub use sources::{Origin, Sources, Values};
 pub use tls::{ClientAuth, TlsConfig, of_listener, tls_configs};
 pub use topic::{TOPIC_ONLY, TopicSettings, topic_settings};
@@ -88,6 +89,8 @@ pub struct CoordinatorConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionsConfig {
     pub request_bytes_max: usize,
+    /// What requests larger than a read may take all together.
+    pub request_memory_bytes: usize,
     pub backlog: u32,
     pub idle_max: Duration,
 }
@@ -195,6 +198,11 @@ fn resolve(values: Values, problems: &mut Problems) -> Config {
     let expiry_interval = millis("offsets.retention.check.interval.ms", 1);
     let cleaner_buffer = number("log.cleaner.dedupe.buffer.size", 1 << 20, i64::MAX);
     let broker_id = number("broker.id", -1, INT_MAX) as i32;
+    let queued_bytes = number("queued.max.request.bytes", -1, i64::MAX);
+    let request_memory_bytes = match usize::try_from(queued_bytes) {
+        Ok(bytes) if bytes > 0 => bytes,
+        _ => limits::REQUEST_MEMORY_BYTES,
+    };
     let settings = group::Settings {
         partitions: number("offsets.topic.num.partitions", 1, 10_000) as i32,
         session_timeout_ms_min: number("group.min.session.timeout.ms", 1, INT_MAX) as u32,
@@ -214,6 +222,7 @@ fn resolve(values: Values, problems: &mut Problems) -> Config {
         coordinator: CoordinatorConfig { connect, session_timeout, connect_timeout },
         connections: ConnectionsConfig {
             request_bytes_max: number("socket.request.max.bytes", 1, INT_MAX) as usize,
+            request_memory_bytes,
             backlog: number("socket.listen.backlog.size", -1, INT_MAX).clamp(1, 65_535) as u32,
             idle_max,
         },

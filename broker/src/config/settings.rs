@@ -71,12 +71,15 @@ impl Setting {
     }
 }
 
-/// Limits on replication that exist only while brokers run; nothing is replicated yet, so they change nothing.
-pub const THROTTLES: &[&str] = &[
-    "leader.replication.throttled.rate",
-    "follower.replication.throttled.rate",
-    "replica.alter.log.dirs.io.max.bytes.per.second",
-];
+/// Whether a replica may lead that is not in sync; topics have it under the same name.
+pub const UNCLEAN: &str = "unclean.leader.election.enable";
+
+/// How many bytes a second may be copied from one data directory to another.
+pub const MOVED_BYTES: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
+
+/// Limits that exist only while brokers run. Nothing is replicated yet, so of these only [`MOVED_BYTES`] changes anything.
+pub const THROTTLES: &[&str] =
+    &["leader.replication.throttled.rate", "follower.replication.throttled.rate", MOVED_BYTES];
 
 /// The setting of that name.
 pub fn find(name: &str) -> Option<&'static Setting> {
@@ -186,7 +189,7 @@ pub const SETTINGS: &[Setting] = &[
     row("num.io.threads", Int, Some("8"), Cluster, Idle(THREADS)),
     row("background.threads", Int, Some("10"), Cluster, Idle("background work has threads of its own")),
     row("queued.max.requests", Int, Some("500"), Fixed, Idle(WAITING)),
-    row("queued.max.request.bytes", Long, Some("-1"), Fixed, Idle(WAITING)),
+    row("queued.max.request.bytes", Long, Some("-1"), Fixed, Honoured),
     row("socket.send.buffer.bytes", Int, Some("102400"), Fixed, Idle(LATER)),
     row("socket.receive.buffer.bytes", Int, Some("102400"), Fixed, Idle(LATER)),
     row("socket.request.max.bytes", Int, Some("104857600"), Fixed, Honoured),
@@ -204,7 +207,7 @@ pub const SETTINGS: &[Setting] = &[
     row("delete.topic.enable", Bool, Some("true"), Fixed, Honoured),
     row("create.topic.policy.class.name", Text, None, Fixed, Idle(PLUGIN)),
     row("alter.config.policy.class.name", Text, None, Fixed, Idle(PLUGIN)),
-    both("unclean.leader.election.enable", "unclean.leader.election.enable", Bool, Some("false"), Honoured),
+    both(UNCLEAN, UNCLEAN, Bool, Some("false"), Honoured),
     row("auto.leader.rebalance.enable", Bool, Some("true"), Fixed, Idle(REPLICATION)),
     row("leader.imbalance.check.interval.seconds", Int, Some("300"), Fixed, Idle(REPLICATION)),
     row("leader.imbalance.per.broker.percentage", Int, Some("10"), Fixed, Idle(REPLICATION)),
@@ -222,7 +225,13 @@ pub const SETTINGS: &[Setting] = &[
     row("replica.high.watermark.checkpoint.interval.ms", Int, Some("5000"), Fixed, Honoured),
     row("replica.selector.class", Text, None, Fixed, Idle(PLUGIN)),
     row("num.replica.fetchers", Int, Some("1"), Cluster, Idle(REPLICATION)),
-    row("num.replica.alter.log.dirs.threads", Int, None, Fixed, Idle(REPLICATION)),
+    row(
+        "num.replica.alter.log.dirs.threads",
+        Int,
+        None,
+        Fixed,
+        Idle("one thread moves partitions between directories"),
+    ),
     row("fetch.max.bytes", Int, Some("57671680"), Fixed, Honoured),
     row("max.incremental.fetch.session.cache.slots", Int, Some("1000"), Fixed, Honoured),
     row(
@@ -241,6 +250,9 @@ pub const SETTINGS: &[Setting] = &[
     ),
     both("message.max.bytes", "max.message.bytes", Int, Some("1048588"), Honoured),
     both("compression.type", "compression.type", Text, Some("producer"), Honoured),
+    both("compression.gzip.level", "compression.gzip.level", Int, Some("-1"), Honoured),
+    both("compression.lz4.level", "compression.lz4.level", Int, Some("9"), Idle("lz4 packs in one way here")),
+    both("compression.zstd.level", "compression.zstd.level", Int, Some("3"), Honoured),
     both("log.message.timestamp.type", "message.timestamp.type", Text, Some("CreateTime"), Honoured),
     both(
         "log.message.timestamp.before.max.ms",

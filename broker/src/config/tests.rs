@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
+use client::wire::kafka::compression::Codec;
+
 use super::*;
+use crate::log::Compression;
 
 fn load(flags: &[(&str, &str)], environment: &[(&str, &str)]) -> (Option<Config>, Problems) {
     let own = |pairs: &[(&str, &str)]| {
@@ -91,11 +94,17 @@ fn topics_override_what_the_broker_says() {
     let values = load(&flags, &[]).0.expect("good").values;
     let none = topic_settings(&BTreeMap::new(), &values).expect("good");
     assert_eq!((none.log.retention_ms, none.log.segment_ms), (Some(3_600_000), 7_200_000));
-    let pairs = [("retention.ms", "-1"), ("cleanup.policy", "compact,delete"), ("compression.type", "zstd")];
+    let pairs = [
+        ("retention.ms", "-1"),
+        ("cleanup.policy", "compact,delete"),
+        ("compression.type", "zstd"),
+        ("compression.zstd.level", "19"),
+    ];
     let overrides = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     let over = topic_settings(&overrides, &values).expect("good");
     assert_eq!(over.log.retention_ms, None);
     assert!(over.log.cleanup_policy.compact && over.log.cleanup_policy.delete);
+    assert_eq!(over.log.compression_type, Compression::Fixed(Codec::Zstd, Some(19)));
     let bad = BTreeMap::from([("retention.ms".to_owned(), "soon".to_owned())]);
     assert!(topic_settings(&bad, &values).unwrap_err().contains("a whole number"));
     let unknown = BTreeMap::from([("flavour".to_owned(), "sweet".to_owned())]);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use client::wire::kafka::batch::TimestampType;
 use client::wire::kafka::compression::Codec;
 
-use super::settings::{self, Kind};
+use super::settings::{self, Kind, UNCLEAN};
 use super::{Problems, Values};
 use crate::log::{CleanupPolicy, Compression, TopicConfig};
 
@@ -22,6 +22,8 @@ pub const TOPIC_ONLY: &[(&str, Kind, &str)] = &[
     ("leader.replication.throttled.replicas", Kind::List, ""),
     ("follower.replication.throttled.replicas", Kind::List, ""),
     ("remote.storage.enable", Kind::Bool, "false"),
+    ("remote.log.copy.disable", Kind::Bool, "false"),
+    ("remote.log.delete.on.disable", Kind::Bool, "false"),
     ("local.retention.ms", Kind::Long, "-2"),
     ("local.retention.bytes", Kind::Long, "-2"),
     ("message.downconversion.enable", Kind::Bool, "true"),
@@ -114,7 +116,7 @@ pub(super) fn resolve(values: &Values, problems: &mut Problems) -> TopicSettings
             ..log
         },
         min_insync_replicas,
-        unclean_leader_election: values.boolean("unclean.leader.election.enable", problems),
+        unclean_leader_election: values.boolean(UNCLEAN, problems),
     }
 }
 
@@ -141,13 +143,20 @@ fn cleanup_policy(values: &Values, problems: &mut Problems) -> CleanupPolicy {
 }
 
 fn compression(values: &Values, problems: &mut Problems) -> Compression {
+    let mut level = |name, min, max| values.number(name, min, max, problems) as i32;
+    let gzip = level("compression.gzip.level", -1, 9);
+    level("compression.lz4.level", 1, 17);
+    let zstd = level("compression.zstd.level", -131_072, 22);
+    if gzip == 0 {
+        values.complain("compression.gzip.level", "-1, or a whole number from 1 to 9 is allowed", problems);
+    }
     match values.get("compression.type").map(str::to_ascii_lowercase).as_deref() {
         Some("producer") | None => Compression::Producer,
         Some("uncompressed") => Compression::Fixed(Codec::None, None),
-        Some("gzip") => Compression::Fixed(Codec::Gzip, None),
+        Some("gzip") => Compression::Fixed(Codec::Gzip, Some(gzip).filter(|&level| level > 0)),
         Some("snappy") => Compression::Fixed(Codec::Snappy, None),
         Some("lz4") => Compression::Fixed(Codec::Lz4, None),
-        Some("zstd") => Compression::Fixed(Codec::Zstd, None),
+        Some("zstd") => Compression::Fixed(Codec::Zstd, Some(zstd)),
         Some(_) => {
             let allowed = "producer, uncompressed, gzip, snappy, lz4 or zstd is allowed";
             values.complain("compression.type", allowed, problems);

@@ -1,5 +1,6 @@
 //! What does the controller know?
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use client::wire::kafka::Uuid;
@@ -14,8 +15,22 @@ pub struct View {
     pub topics: BTreeMap<String, TopicView>,
     /// The topics that somebody wants to be deleted.
     pub wanted_gone: BTreeSet<String>,
-    /// Topics whose settings say that a replica may lead without being in sync.
-    pub unclean: BTreeSet<String>,
+    pub unclean: Unclean,
+}
+
+/// In which topics a replica may lead without being in sync.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unclean {
+    /// What topics say for themselves.
+    pub topics: BTreeMap<String, bool>,
+    /// In those that say nothing.
+    pub by_default: bool,
+}
+
+impl Unclean {
+    pub(super) fn is_allowed(&self, topic: &str) -> bool {
+        self.topics.get(topic).copied().unwrap_or(self.by_default)
+    }
 }
 
 /// One topic in the coordinator.
@@ -31,19 +46,23 @@ pub(super) struct Context {
     pub(super) brokers: BTreeMap<i32, Broker>,
     pub(super) topics: BTreeMap<String, TopicView>,
     pub(super) wanted_gone: BTreeSet<String>,
-    pub(super) unclean: BTreeSet<String>,
+    pub(super) unclean: Unclean,
     /// Brokers that are about to stop: they are given nothing to lead.
     pub(super) leaving: BTreeSet<i32>,
     /// Partitions whose state is being written.
     pub(super) busy: BTreeSet<PartitionName>,
-    /// Topics whose nodes are being removed or changed.
+    /// Topics whose nodes are being removed.
     pub(super) busy_topics: BTreeSet<String>,
+    /// Topics that are being given their id.
+    pub(super) naming: BTreeSet<String>,
     /// Topics whose node lost its id, because an old tool that knows no ids wrote it.
     pub(super) without_id: BTreeSet<String>,
     /// Topics whose replicas were ordered to go.
     pub(super) going: BTreeSet<String>,
     /// Replicas of such topics that are gone.
     pub(super) deleted: BTreeSet<(i32, PartitionName)>,
+    /// Brokers whose disk with a partition failed; until they begin anew.
+    pub(super) failed: BTreeMap<PartitionName, BTreeSet<i32>>,
 }
 
 impl Context {
@@ -57,6 +76,14 @@ impl Context {
         self.brokers.keys().copied().filter(|id| !self.leaving.contains(id)).collect()
     }
 
+    /// Those of these brokers that may lead this partition.
+    pub(super) fn able<'a>(&self, live: &'a BTreeSet<i32>, name: &PartitionName) -> Cow<'a, BTreeSet<i32>> {
+        match self.failed.get(name) {
+            None => Cow::Borrowed(live),
+            Some(failed) => Cow::Owned(live - failed),
+        }
+    }
+
     pub(super) fn topics_changed(&mut self, topics: BTreeMap<String, TopicView>) {
         self.topics.retain(|name, _| topics.contains_key(name) || self.going.contains(name));
         for (name, topic) in topics {
@@ -65,7 +92,11 @@ impl Context {
     }
 
     pub(super) fn assigned(&mut self, topic: String, mut assignment: Assignment) {
-        self.busy_topics.remove(&topic);
+        if self.going.contains(&topic) {
+            // Perhaps of another topic of this name, whose turn comes when this one is gone.
+            return;
+        }
+        self.naming.remove(&topic);
         self.without_id.remove(&topic);
         let Some(known) = self.topics.get_mut(&topic) else { return };
         if assignment.topic_id.is_none() {
@@ -75,13 +106,37 @@ impl Context {
         known.assignment = assignment;
     }
 
+    /// What is on its way out goes, even if its wish is gone already: the next topic of its name is another one.
+    pub(super) fn deletions_changed(&mut self, mut topics: BTreeSet<String>) {
+        topics.extend(self.going.iter().cloned());
+        self.wanted_gone = topics;
+    }
+
+    /// Topics on their way out that these brokers have replicas of, unless the replicas are gone already.
+    pub(super) fn order_deletions_again(&mut self, brokers: &[i32]) {
+        let Context { topics, going, busy_topics, .. } = self;
+        going.retain(|name| {
+            let holds = |topic: &TopicView| {
+                topic.assignment.replicas.values().flatten().any(|replica| brokers.contains(replica))
+            };
+            busy_topics.contains(name) || !topics.get(name).is_some_and(holds)
+        });
+    }
+
+    /// The id of a topic; zero if it has none yet.
+    pub(super) fn topic_id(&self, topic: &str) -> Uuid {
+        self.topics.get(topic).and_then(|known| known.assignment.topic_id).unwrap_or(Uuid::ZERO)
+    }
+
     pub(super) fn forget(&mut self, topic: &str) {
         self.topics.remove(topic);
         self.busy_topics.remove(topic);
+        self.naming.remove(topic);
         self.without_id.remove(topic);
         self.going.remove(topic);
         self.wanted_gone.remove(topic);
         self.deleted.retain(|(_, (name, _))| name != topic);
+        self.failed.retain(|(name, _), _| name != topic);
     }
 
     pub(super) fn replicas(&self, (topic, partition): &PartitionName) -> Option<&[i32]> {
@@ -90,6 +145,11 @@ impl Context {
 
     pub(super) fn state(&self, (topic, partition): &PartitionName) -> Option<&PartitionState> {
         self.topics.get(topic)?.states.get(partition)
+    }
+
+    /// The same, unless the topic is to go: nothing about it changes any more.
+    pub(super) fn lasting_state(&self, name: &PartitionName) -> Option<&PartitionState> {
+        self.state(name).filter(|_| !self.wanted_gone.contains(&name.0))
     }
 
     pub(super) fn set_state(&mut self, (topic, partition): &PartitionName, state: PartitionState) {

@@ -1,6 +1,6 @@
 //! How does a topic go?
 
-use client::wire::kafka::ErrorCode;
+use client::wire::kafka::{ErrorCode, Uuid};
 
 use super::{Command, Controller, Order, PartitionName, Write, Writing};
 use crate::cluster::{LEADER_DURING_DELETION, NO_LEADER};
@@ -9,12 +9,12 @@ impl Controller {
     /// Replicas first, then the nodes. While a broker that holds a replica is away, the topic waits for it.
     pub(super) fn settle_deletions(&mut self, out: &mut Vec<Command>) {
         for topic in self.context.wanted_gone.clone() {
-            if self.context.busy_topics.contains(&topic) {
+            if self.context.busy_topics.contains(&topic) || self.context.naming.contains(&topic) {
                 continue;
             }
             let Some(known) = self.context.topics.get(&topic) else {
                 self.context.busy_topics.insert(topic.clone());
-                self.write(Write::RemoveWish(topic.clone()), Writing::Removed(topic), out);
+                self.write(Write::RemoveWish(topic.clone()), Writing::WishRemoved(topic), out);
                 continue;
             };
             let is_busy = |&partition: &i32| self.context.busy.contains(&(topic.clone(), partition));
@@ -45,6 +45,7 @@ impl Controller {
 
     fn order_deletion(&mut self, topic: &str, replicas: &[(i32, PartitionName)], out: &mut Vec<Command>) {
         self.context.going.insert(topic.to_owned());
+        let topic_id = self.context.topic_id(topic);
         let Some(known) = self.context.topics.get(topic) else { return };
         let mut farewells = Vec::new();
         for &partition in known.states.keys() {
@@ -64,7 +65,7 @@ impl Controller {
                 .map(|(_, name)| name.clone())
                 .collect();
             if !theirs.is_empty() {
-                out.push(Command::Order { broker, order: Order::Delete(theirs) });
+                out.push(Command::Order { broker, order: Order::Delete { topic_id, partitions: theirs } });
             }
         }
     }
@@ -73,10 +74,12 @@ impl Controller {
     pub(super) fn replica_deleted(
         &mut self,
         broker: i32,
+        topic_id: Uuid,
         partition: &PartitionName,
         result: Result<(), ErrorCode>,
     ) {
-        if !self.context.going.contains(&partition.0) {
+        // A late report may be of an earlier topic of this name.
+        if !self.context.going.contains(&partition.0) || self.context.topic_id(&partition.0) != topic_id {
             return;
         }
         match result {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use client::wire::kafka::ErrorCode;
+
 use crate::cluster::{NO_LEADER, PartitionState};
 
 /// The state of a partition that has none yet: led by the first replica that is alive, all living ones in sync.
@@ -46,15 +48,52 @@ pub(super) fn after_deaths(
 }
 
 /// The state with the preferred replica as leader; `None` if it cannot lead, or does already.
-pub(super) fn preferred(
-    state: &PartitionState,
-    replicas: &[i32],
-    live: &BTreeSet<i32>,
-) -> Option<PartitionState> {
+fn preferred(state: &PartitionState, replicas: &[i32], live: &BTreeSet<i32>) -> Option<PartitionState> {
     let &first = replicas.first()?;
     let can_lead = live.contains(&first) && state.isr.contains(&first);
     (can_lead && state.leader != first)
         .then(|| with_next_epoch(PartitionState { leader: first, ..state.clone() }))
+}
+
+/// An election that somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Election {
+    /// The first replica is to lead, if it is in sync.
+    Preferred,
+    /// Anybody who lives is to lead a partition without a leader, even one that lacks records.
+    Unclean,
+}
+
+impl Election {
+    /// The state with another leader; `None` if there is nobody.
+    pub(super) fn next(
+        self,
+        state: &PartitionState,
+        replicas: &[i32],
+        live: &BTreeSet<i32>,
+    ) -> Option<PartitionState> {
+        match self {
+            Election::Preferred => preferred(state, replicas, live),
+            Election::Unclean => {
+                after_deaths(state, replicas, live, true).filter(|next| next.leader != NO_LEADER)
+            }
+        }
+    }
+
+    pub(super) fn is_needed(self, state: &PartitionState, replicas: &[i32], live: &BTreeSet<i32>) -> bool {
+        match self {
+            Election::Preferred => replicas.first() != Some(&state.leader),
+            Election::Unclean => !live.contains(&state.leader),
+        }
+    }
+
+    /// What is said of a partition for which there is nobody.
+    pub(super) fn unavailable(self) -> ErrorCode {
+        match self {
+            Election::Preferred => ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE,
+            Election::Unclean => ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE,
+        }
+    }
 }
 
 /// The state once `leaving` is gone by its own wish, or `None` if it need not change.

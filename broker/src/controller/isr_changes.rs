@@ -52,7 +52,7 @@ impl Controller {
         if broker.epoch != change.broker_epoch {
             return Err(IsrChangeError::StaleBroker);
         }
-        let known = self.context.state(&change.partition).ok_or(IsrChangeError::UnknownPartition)?;
+        let known = self.context.lasting_state(&change.partition).ok_or(IsrChangeError::UnknownPartition)?;
         if change.leader_epoch > known.leader_epoch || change.version > known.version {
             return Err(IsrChangeError::NotController);
         }

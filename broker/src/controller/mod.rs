@@ -19,14 +19,15 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use client::wire::kafka::ErrorCode;
+use client::wire::kafka::{ErrorCode, Uuid};
 
-pub use context::{TopicView, View};
+pub use context::{TopicView, Unclean, View};
 pub use isr_changes::{IsrChange, IsrChangeError};
 pub use placement::{PlacementError, place};
 
 use crate::cluster::{Assignment, Broker, PartitionState};
 use context::Context;
+use elections::Election;
 
 /// A partition of a topic, by name.
 pub type PartitionName = (String, i32);
@@ -52,16 +53,22 @@ pub enum Event {
     Deletions(BTreeSet<String>),
     /// These partitions should be led by their preferred replica; `None`: all.
     Prefer { ticket: Option<Ticket>, partitions: Option<Vec<PartitionName>> },
+    /// These partitions should be led by anybody if nobody leads them, though records are lost; `None`: all.
+    ElectAnybody { ticket: Ticket, partitions: Option<Vec<PartitionName>> },
     /// A leader wants to change who is in sync.
     ChangeIsr { ticket: Ticket, change: IsrChange },
     /// A broker is going to stop.
     Leaving { ticket: Ticket, broker: i32, epoch: i64 },
     /// A broker has stopped a replica that was to be deleted, or could not.
-    Deleted { broker: i32, partition: PartitionName, result: Result<(), ErrorCode> },
+    Deleted { broker: i32, topic_id: Uuid, partition: PartitionName, result: Result<(), ErrorCode> },
+    /// Brokers have data directories that failed.
+    LogDirsFailed(BTreeSet<i32>),
+    /// A broker cannot use its replicas of these partitions.
+    ReplicasFailed { broker: i32, partitions: Vec<PartitionName> },
     /// A write was done, with the versions of the states it wrote; or it failed.
     Written { id: WriteId, result: Result<Vec<i32>, WriteError> },
-    /// Topics whose settings say that a replica may lead without being in sync.
-    Unclean(BTreeSet<String>),
+    /// In which topics a replica may lead without being in sync.
+    Unclean(Unclean),
 }
 
 /// Why a write was not done.
@@ -82,6 +89,9 @@ pub enum Command {
     Order { broker: i32, order: Order },
     /// Answer whoever waits.
     Answer(Ticket, Answer),
+    /// A topic was removed, and there may be another of its name already, or a new wish: tell by [`Event::Deletions`] and
+    /// [`Event::Topics`] what there is.
+    LookAgain,
     /// What is known is not what stands in the coordinator: read everything and begin anew.
     Reread,
     /// There is a later controller.
@@ -110,8 +120,8 @@ pub enum Order {
     Lead(Vec<PartitionOrder>),
     /// This is how the cluster looks; only the partitions that changed are named.
     Inform { partitions: Vec<PartitionOrder> },
-    /// Delete these replicas.
-    Delete(Vec<PartitionName>),
+    /// Delete these replicas of the topic with this id, which the reports repeat.
+    Delete { topic_id: Uuid, partitions: Vec<PartitionName> },
 }
 
 /// One partition in an [`Order`].
@@ -119,7 +129,7 @@ pub enum Order {
 pub struct PartitionOrder {
     pub topic: String,
     pub partition: i32,
-    pub topic_id: client::wire::kafka::Uuid,
+    pub topic_id: Uuid,
     pub replicas: Vec<i32>,
     pub adding: Vec<i32>,
     pub removing: Vec<i32>,
@@ -132,7 +142,7 @@ pub struct PartitionOrder {
 pub enum Answer {
     /// Of [`Event::ChangeIsr`].
     Isr(Result<PartitionState, IsrChangeError>),
-    /// Of [`Event::Prefer`].
+    /// Of [`Event::Prefer`] and [`Event::ElectAnybody`].
     Preferred(Vec<(PartitionName, ErrorCode)>),
     /// Of [`Event::Leaving`]: the partitions that it still leads.
     Leaving(Result<Vec<PartitionName>, ErrorCode>),
@@ -156,6 +166,7 @@ enum Writing {
         then: Option<(Ticket, Then)>,
     },
     Removed(String),
+    WishRemoved(String),
     /// Its effect is seen in the coordinator, and told by an event.
     Watched,
 }
@@ -188,6 +199,11 @@ impl Controller {
         &self.context.brokers
     }
 
+    /// The topics that are known, so that only the others need be read.
+    pub fn topics(&self) -> BTreeSet<String> {
+        self.context.topics.keys().cloned().collect()
+    }
+
     /// Who holds a partition, the preferred leader first.
     pub fn replicas(&self, topic: &str, partition: i32) -> Option<&[i32]> {
         let topic = self.context.topics.get(topic)?;
@@ -200,12 +216,23 @@ impl Controller {
             Event::Brokers(brokers) => self.brokers_changed(brokers, out),
             Event::Topics(topics) => self.context.topics_changed(topics),
             Event::Assigned(topic, assignment) => self.assigned(&topic, assignment, out),
-            Event::Deletions(topics) => self.context.wanted_gone = topics,
-            Event::Unclean(topics) => self.context.unclean = topics,
-            Event::Prefer { ticket, partitions } => self.prefer(ticket, partitions, out),
+            Event::Deletions(topics) => self.context.deletions_changed(topics),
+            Event::Unclean(unclean) => self.context.unclean = unclean,
+            Event::Prefer { ticket, partitions } => self.elect(Election::Preferred, ticket, partitions, out),
+            Event::ElectAnybody { ticket, partitions } => {
+                self.elect(Election::Unclean, Some(ticket), partitions, out);
+            }
             Event::ChangeIsr { ticket, change } => self.change_isr(ticket, change, out),
             Event::Leaving { ticket, broker, epoch } => self.leaving(ticket, broker, epoch, out),
-            Event::Deleted { broker, partition, result } => self.replica_deleted(broker, &partition, result),
+            Event::Deleted { broker, topic_id, partition, result } => {
+                self.replica_deleted(broker, topic_id, &partition, result);
+            }
+            Event::LogDirsFailed(brokers) => self.ask_what_failed(&brokers, out),
+            Event::ReplicasFailed { broker, partitions } => {
+                for name in partitions {
+                    self.context.failed.entry(name).or_default().insert(broker);
+                }
+            }
             Event::Written { id, result } => self.written(id, result, out),
         }
         self.settle(out);
@@ -240,7 +267,12 @@ impl Controller {
         for &id in &came {
             // A new life of this broker has deleted nothing yet.
             self.context.deleted.retain(|(broker, _)| *broker != id);
+            self.context.failed.retain(|_, brokers| {
+                brokers.remove(&id);
+                !brokers.is_empty()
+            });
         }
+        self.context.order_deletions_again(&came);
         self.introduce(&came, out);
     }
 
@@ -248,10 +280,16 @@ impl Controller {
     fn introduce(&self, brokers: &[i32], out: &mut Vec<Command>) {
         let everything: Vec<PartitionOrder> = self.context.orders().collect();
         for &broker in brokers {
-            let theirs =
-                everything.iter().filter(|order| order.replicas.contains(&broker)).cloned().collect();
             out.push(Command::Order { broker, order: Order::Inform { partitions: everything.clone() } });
-            out.push(Command::Order { broker, order: Order::Lead(theirs) });
+            out.push(Command::Order { broker, order: Order::Lead(held_by(broker, &everything)) });
+        }
+    }
+
+    /// Orders once more what was ordered before: whatever cannot be done is reported.
+    fn ask_what_failed(&self, brokers: &BTreeSet<i32>, out: &mut Vec<Command>) {
+        let everything: Vec<PartitionOrder> = self.context.orders().collect();
+        for &broker in brokers.iter().filter(|broker| self.context.brokers.contains_key(broker)) {
+            out.push(Command::Order { broker, order: Order::Lead(held_by(broker, &everything)) });
         }
     }
 
@@ -276,7 +314,15 @@ impl Controller {
                     out.push(Command::Answer(ticket, answer));
                 }
             }
-            Writing::Removed(topic) => self.context.forget(&topic),
+            Writing::Removed(topic) => {
+                self.context.forget(&topic);
+                out.push(Command::LookAgain);
+            }
+            Writing::WishRemoved(topic) => {
+                self.context.busy_topics.remove(&topic);
+                self.context.wanted_gone.remove(&topic);
+                out.push(Command::LookAgain);
+            }
             Writing::Watched => {}
         }
     }
@@ -301,8 +347,7 @@ impl Controller {
     /// Orders replicas to follow the new states, and everybody to know them.
     fn tell(&self, orders: &[PartitionOrder], out: &mut Vec<Command>) {
         for &broker in self.context.brokers.keys() {
-            let theirs: Vec<PartitionOrder> =
-                orders.iter().filter(|order| order.replicas.contains(&broker)).cloned().collect();
+            let theirs = held_by(broker, orders);
             if !theirs.is_empty() {
                 out.push(Command::Order { broker, order: Order::Lead(theirs) });
             }
@@ -342,4 +387,8 @@ fn refused_by_version(then: Then) -> Answer {
         }
         Then::Leaving(_) => Answer::Leaving(Err(ErrorCode::UNKNOWN_SERVER_ERROR)),
     }
+}
+
+fn held_by(broker: i32, orders: &[PartitionOrder]) -> Vec<PartitionOrder> {
+    orders.iter().filter(|order| order.replicas.contains(&broker)).cloned().collect()
 }

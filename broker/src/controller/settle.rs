@@ -2,7 +2,8 @@
 
 use client::wire::kafka::{ErrorCode, Uuid};
 
-use super::{Command, Controller, PartitionName, Then, Ticket, Write, Writing, elections};
+use super::elections::{self, Election};
+use super::{Command, Controller, PartitionName, Then, Ticket, Write, Writing};
 use crate::cluster::PartitionState;
 
 /// How many states are written at once: enough for one sync of the coordinator's log to serve many, and far from the
@@ -25,6 +26,7 @@ impl Controller {
             .iter()
             .filter(|(name, topic)| {
                 (topic.assignment.topic_id.is_none_or(Uuid::is_zero) || context.without_id.contains(*name))
+                    && !context.naming.contains(*name)
                     && !context.busy_topics.contains(*name)
                     && !context.wanted_gone.contains(*name)
             })
@@ -33,7 +35,7 @@ impl Controller {
         for name in nameless {
             let Some(topic) = self.context.topics.get(&name) else { continue };
             let assignment = topic.assignment.clone();
-            self.context.busy_topics.insert(name.clone());
+            self.context.naming.insert(name.clone());
             self.write(Write::GiveTopicId(name, assignment), Writing::Watched, out);
         }
     }
@@ -47,16 +49,17 @@ impl Controller {
             if self.context.wanted_gone.contains(topic) || known.assignment.topic_id.is_none() {
                 continue;
             }
-            let may_lose = self.context.unclean.contains(topic);
+            let may_lose = self.context.unclean.is_allowed(topic);
             for (&partition, replicas) in &known.assignment.replicas {
                 let name = (topic.clone(), partition);
                 if self.context.busy.contains(&name) {
                     continue;
                 }
+                let able = self.context.able(&live, &name);
                 match known.states.get(&partition) {
-                    None => create.extend(elections::first(replicas, &live).map(|state| (name, state))),
+                    None => create.extend(elections::first(replicas, &able).map(|state| (name, state))),
                     Some(state) => {
-                        let next = elections::after_deaths(state, replicas, &live, may_lose);
+                        let next = elections::after_deaths(state, replicas, &able, may_lose);
                         set.extend(next.map(|state| (name, state)));
                     }
                 }
@@ -93,9 +96,10 @@ impl Controller {
         states
     }
 
-    /// Lets preferred replicas lead where they can.
-    pub(super) fn prefer(
+    /// Lets others lead where somebody asks for it, and it can be done.
+    pub(super) fn elect(
         &mut self,
+        election: Election,
         ticket: Option<Ticket>,
         partitions: Option<Vec<PartitionName>>,
         out: &mut Vec<Command>,
@@ -111,20 +115,22 @@ impl Controller {
         let mut results = Vec::new();
         let mut states = Vec::new();
         for name in names {
-            let (Some(state), Some(replicas)) = (self.context.state(&name), self.context.replicas(&name))
+            let (Some(state), Some(replicas)) =
+                (self.context.lasting_state(&name), self.context.replicas(&name))
             else {
                 results.push((name, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
                 continue;
             };
+            let able = self.context.able(&live, &name);
             let error = if self.context.busy.contains(&name) {
-                ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE
-            } else if let Some(next) = elections::preferred(state, replicas, &live) {
+                election.unavailable()
+            } else if !election.is_needed(state, replicas, &able) {
+                ErrorCode::ELECTION_NOT_NEEDED
+            } else if let Some(next) = election.next(state, replicas, &able) {
                 states.push((name.clone(), next));
                 ErrorCode::NONE
-            } else if replicas.first() == Some(&state.leader) {
-                ErrorCode::ELECTION_NOT_NEEDED
             } else {
-                ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE
+                election.unavailable()
             };
             results.push((name, error));
         }
@@ -158,7 +164,8 @@ impl Controller {
             if self.context.busy.contains(&name) {
                 continue;
             }
-            let next = elections::without(&order.state, &order.replicas, &live, broker);
+            let next =
+                elections::without(&order.state, &order.replicas, &self.context.able(&live, &name), broker);
             states.extend(next.map(|state| (name, state)));
         }
         if states.is_empty() {

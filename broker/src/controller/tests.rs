@@ -19,6 +19,9 @@ struct World {
     signals: Vec<Command>,
 }
 
+/// The id of every topic here.
+const ID: Uuid = Uuid([7; 16]);
+
 fn broker(epoch: i64) -> Broker {
     Broker { epoch, endpoints: Vec::new(), rack: None }
 }
@@ -30,7 +33,7 @@ fn brokers(ids: &[i32]) -> BTreeMap<i32, Broker> {
 fn topic(replicas: &[&[i32]]) -> TopicView {
     let replicas =
         replicas.iter().enumerate().map(|(partition, ids)| (partition as i32, ids.to_vec())).collect();
-    let assignment = Assignment { topic_id: Some(Uuid([7; 16])), replicas, ..Assignment::default() };
+    let assignment = Assignment { topic_id: Some(ID), replicas, ..Assignment::default() };
     TopicView { assignment, states: BTreeMap::new() }
 }
 
@@ -161,11 +164,13 @@ fn a_topic_goes_once_its_replicas_are_gone() {
     let mut world = World::new(&[1, 2], &[("t", topic(&[&[1, 2]]))]);
     world.orders.clear();
     world.step(Event::Deletions(BTreeSet::from(["t".to_owned(), "unknown".to_owned()])));
-    let deletes = world.orders.iter().filter(|(_, order)| matches!(order, Order::Delete(_))).count();
+    let deletes = world.orders.iter().filter(|(_, order)| matches!(order, Order::Delete { .. })).count();
     assert_eq!((deletes, world.removed.len()), (2, 0));
-    world.step(Event::Deleted { broker: 1, partition: name("t", 0), result: Ok(()) });
+    let another = Uuid([8; 16]);
+    world.step(Event::Deleted { broker: 1, topic_id: another, partition: name("t", 0), result: Ok(()) });
+    world.step(Event::Deleted { broker: 1, topic_id: ID, partition: name("t", 0), result: Ok(()) });
     assert!(world.removed.is_empty());
-    world.step(Event::Deleted { broker: 2, partition: name("t", 0), result: Ok(()) });
+    world.step(Event::Deleted { broker: 2, topic_id: ID, partition: name("t", 0), result: Ok(()) });
     assert_eq!(world.removed, ["t"]);
     assert!(!world.controller.is_available("t"));
 }
@@ -177,7 +182,7 @@ fn a_topic_waits_for_brokers_that_hold_replicas() {
     world.step(Event::Deletions(BTreeSet::from(["t".to_owned()])));
     assert!(world.orders.is_empty());
     world.step(Event::Brokers(brokers(&[1, 2])));
-    assert!(world.orders.iter().any(|(broker, order)| *broker == 2 && matches!(order, Order::Delete(_))));
+    assert!(world.orders.iter().any(|(broker, order)| *broker == 2 && matches!(order, Order::Delete { .. })));
 }
 
 #[test]
@@ -279,8 +284,59 @@ fn a_topic_keeps_its_id_when_an_old_tool_writes_its_node_without() {
         _ => Vec::new(),
     });
     let led: BTreeSet<(i32, Uuid)> = led.map(|order| (order.partition, order.topic_id)).collect();
-    assert_eq!(led, BTreeSet::from([(0, Uuid([7; 16])), (1, Uuid([7; 16]))]));
+    assert_eq!(led, BTreeSet::from([(0, ID), (1, ID)]));
     world.step(Event::Assigned("t".into(), grown));
     world.step(Event::Brokers(brokers(&[1])));
     assert_eq!(world.given_ids.len(), 1);
+}
+
+#[test]
+fn a_failed_directory_takes_its_partitions_from_the_broker_until_it_begins_anew() {
+    let mut world = World::new(&[1, 2], &[("t", topic(&[&[1], &[1, 2], &[1]]))]);
+    world.orders.clear();
+    world.step(Event::LogDirsFailed(BTreeSet::from([1, 9])));
+    let asked = world.orders.iter().map(|(broker, order)| match order {
+        Order::Lead(partitions) => (*broker, partitions.len()),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(asked.collect::<Vec<_>>(), [(1, 3)]);
+    let partitions = vec![name("t", 0), name("t", 1)];
+    world.step(Event::ReplicasFailed { broker: 1, partitions });
+    assert_eq!(world.leader("t", 0), (NO_LEADER, 1, vec![1]), "only it holds everything");
+    assert_eq!(world.leader("t", 1), (2, 1, vec![2]));
+    assert_eq!(world.leader("t", 2), (1, 0, vec![1]), "it lies in another directory");
+    world.step(Event::Prefer { ticket: None, partitions: None });
+    assert_eq!(world.leader("t", 1), (2, 1, vec![2]));
+
+    let mut again = brokers(&[1, 2]);
+    again.insert(1, broker(11));
+    world.step(Event::Brokers(again));
+    assert_eq!(world.leader("t", 0), (1, 2, vec![1]));
+}
+
+#[test]
+fn anybody_leads_if_that_is_asked_for_and_nobody_leads() {
+    let mut world = World::new(&[1, 2], &[("t", topic(&[&[1, 2], &[1]]))]);
+    let elect = |world: &mut World, partitions: &[i32]| {
+        let partitions = partitions.iter().map(|&partition| name("t", partition)).collect();
+        world.answers.clear();
+        world.step(Event::ElectAnybody { ticket: Ticket(1), partitions: Some(partitions) });
+        match world.answers.pop() {
+            Some((Ticket(1), Answer::Preferred(results))) => {
+                results.into_iter().map(|(_, code)| code).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(elect(&mut world, &[0]), [ErrorCode::ELECTION_NOT_NEEDED]);
+    world.step(Event::Brokers(brokers(&[1])));
+    assert_eq!(world.leader("t", 0), (1, 1, vec![1]));
+    world.step(Event::Brokers(brokers(&[2])));
+    assert_eq!(world.leader("t", 0), (NO_LEADER, 2, vec![1]), "2 lacks records");
+    assert_eq!(
+        elect(&mut world, &[0, 1, 7]),
+        [ErrorCode::NONE, ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION]
+    );
+    assert_eq!(world.leader("t", 0), (2, 3, vec![2]));
+    assert!(world.states[&name("t", 0)].is_recovering);
 }

@@ -47,6 +47,11 @@ impl Groups {
         self.groups.values().map(line).collect()
     }
 
+    /// How many partitions' offsets all groups have together.
+    pub fn offset_count(&self) -> usize {
+        self.groups.values().map(|group| group.offsets.len()).sum()
+    }
+
     /// Whether some partition that is led here is still being read, so that groups may be missing.
     pub fn is_loading(&self) -> bool {
         self.partitions.values().any(|&loaded| !loaded)

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use client::wire::kafka::ErrorCode;
 
 use super::Millis;
+use super::join::JoinedAs;
 use super::offsets::Committed;
-use super::rebalance::{JoinedAs, Synced};
 use super::record::Record;
 use super::state::Group;
+use super::sync::Synced;
 
 /// A request that waits for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,6 +175,11 @@ impl Groups {
             Some(false) => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
             Some(true) => Ok(()),
         }
+    }
+
+    /// The same for what members ask: groups without a name have none.
+    pub(super) fn check_members_group(&self, group: &str) -> Result<(), ErrorCode> {
+        if group.is_empty() { Err(ErrorCode::INVALID_GROUP_ID) } else { self.check_group(group) }
     }
 
     pub(super) fn append(

@@ -4,8 +4,8 @@ use client::wire::kafka::ErrorCode;
 
 use super::Millis;
 use super::groups::{Answer, Effect, Groups, partition_of};
+use super::join::JoinedAs;
 use super::member::Member;
-use super::rebalance::JoinedAs;
 use super::record::{GroupImage, Record};
 use super::state::{Group, State};
 

@@ -10,21 +10,26 @@
 
 mod admin;
 mod groups;
+mod join;
+mod leave;
 mod load;
 mod member;
 mod offsets;
-mod rebalance;
 mod record;
+mod round;
 mod state;
+mod sync;
 #[cfg(test)]
 mod tests;
 
 pub use admin::{DescribedGroup, DescribedMember, ListedGroup};
 pub use groups::{Answer, AppendId, Effect, Groups, Settings, Ticket, partition_of};
+pub use join::{Join, JoinedAs};
+pub use leave::{Leaver, Voice};
 pub use offsets::{Commit, CommitOffsets, Committed};
-pub use rebalance::{Join, JoinedAs, Leaver, Sync, Synced, Voice};
 pub use record::{GroupImage, MemberImage, Record};
 pub use state::State;
+pub use sync::{Sync, Synced};
 
 /// Milliseconds since 1970, by a clock of the caller that never goes back.
 pub type Millis = u64;

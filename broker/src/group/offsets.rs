@@ -6,7 +6,7 @@ use client::wire::kafka::ErrorCode;
 
 use super::Millis;
 use super::groups::{Answer, Appending, Effect, Groups, Ticket, as_seen_by_members, partition_of};
-use super::rebalance::Voice;
+use super::leave::Voice;
 use super::record::Record;
 use super::state::{Group, State};
 use crate::planted::{self, Mistake};

@@ -45,13 +45,13 @@ fn read_lines(folder: &Folder, file: &str) -> Result<Option<Vec<String>>, LogErr
     Ok(Some(lines))
 }
 
-fn write_lines(folder: &Folder, file: &str, lines: &[String]) -> Result<(), LogError> {
+fn text_of(lines: &[String]) -> String {
     let mut text = format!("0\n{}\n", lines.len());
     for line in lines {
         text.push_str(line);
         text.push('\n');
     }
-    folder.replace(file, text.as_bytes())
+    text
 }
 
 /// Reads a file of one offset per partition; one that is missing is empty.
@@ -80,7 +80,7 @@ pub fn write_offsets(
         .iter()
         .map(|(partition, offset)| format!("{} {} {offset}", partition.topic, partition.partition))
         .collect();
-    write_lines(folder, file, &lines)
+    folder.replace(file, text_of(&lines).as_bytes())
 }
 
 /// Reads the epochs of a partition's leaders and where they began.
@@ -100,8 +100,18 @@ pub fn read_epochs(folder: &Folder) -> Result<Vec<(i32, i64)>, LogError> {
 
 /// Replaces the epochs of a partition's leaders.
 pub fn write_epochs(folder: &Folder, epochs: &[(i32, i64)]) -> Result<(), LogError> {
+    folder.replace(LEADER_EPOCHS, text_of_epochs(epochs).as_bytes())
+}
+
+/// Writes the epochs of a log that has no records yet. No sync: if a crash leaves less than the whole file, they are
+/// read from the records.
+pub fn write_first_epochs(folder: &Folder, epochs: &[(i32, i64)]) -> Result<(), LogError> {
+    folder.write_new(LEADER_EPOCHS, text_of_epochs(epochs).as_bytes())
+}
+
+fn text_of_epochs(epochs: &[(i32, i64)]) -> String {
     let lines: Vec<String> = epochs.iter().map(|(epoch, start)| format!("{epoch} {start}")).collect();
-    write_lines(folder, LEADER_EPOCHS, &lines)
+    text_of(&lines)
 }
 
 /// A topic's id, which survives neither deletion nor creation under the same name.
@@ -127,8 +137,22 @@ pub fn read_topic_id(folder: &Folder) -> Result<Option<TopicId>, LogError> {
 
 /// Writes down the topic that a partition's directory belongs to.
 pub fn write_topic_id(folder: &Folder, id: TopicId) -> Result<(), LogError> {
-    let text = format!("version: 0\ntopic_id: {}", URL_SAFE_NO_PAD.encode(id.0));
-    folder.replace(PARTITION_METADATA, text.as_bytes())
+    folder.replace(PARTITION_METADATA, text_of_topic_id(id).as_bytes())
+}
+
+/// The same in a directory without records, where that need not last before they do: see [`sync_topic_id`].
+pub fn write_first_topic_id(folder: &Folder, id: TopicId) -> Result<(), LogError> {
+    folder.write_new(PARTITION_METADATA, text_of_topic_id(id).as_bytes())
+}
+
+/// Makes the topic's id durable, if there is one.
+pub fn sync_topic_id(folder: &Folder) -> Result<(), LogError> {
+    folder.sync_file(PARTITION_METADATA)?;
+    folder.sync()
+}
+
+fn text_of_topic_id(id: TopicId) -> String {
+    format!("version: 0\ntopic_id: {}", URL_SAFE_NO_PAD.encode(id.0))
 }
 
 /// Which broker of which cluster a data directory belongs to.

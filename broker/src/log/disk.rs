@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::error::LogError;
 
@@ -85,11 +85,12 @@ impl dyn DiskFile + '_ {
     }
 }
 
-/// One directory of a disk: a partition's, or the data directory itself.
+/// One directory of a disk: a partition's, or the data directory itself. Clones are the same directory, also when it
+/// gets another name.
 #[derive(Debug, Clone)]
 pub struct Folder {
     disk: Arc<dyn Disk>,
-    name: Arc<str>,
+    name: Arc<RwLock<String>>,
 }
 
 /// What a file that is not complete yet ends in.
@@ -99,12 +100,20 @@ const WHOLE_FILE_BYTES_MAX: u64 = 256 << 20;
 
 impl Folder {
     pub fn new(disk: Arc<dyn Disk>, name: &str) -> Folder {
-        Folder { disk, name: name.into() }
+        Folder { disk, name: Arc::new(RwLock::new(name.to_owned())) }
     }
 
     /// The directory's name inside its data directory.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> String {
+        self.name.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives the directory another name; files in it may be open.
+    pub fn rename_self(&self, name: &str) -> Result<(), LogError> {
+        let before = self.name();
+        self.disk.rename(&before, name).map_err(self.failed("rename", ""))?;
+        name.clone_into(&mut self.name.write().unwrap_or_else(PoisonError::into_inner));
+        Ok(())
     }
 
     pub fn disk(&self) -> &Arc<dyn Disk> {
@@ -113,11 +122,11 @@ impl Folder {
 
     /// Where a file is, for messages.
     pub fn path(&self, file: &str) -> PathBuf {
-        self.disk.path().join(&*self.name).join(file)
+        self.disk.path().join(self.name()).join(file)
     }
 
     pub fn list(&self) -> Result<Vec<Entry>, LogError> {
-        self.disk.list(&self.name).map_err(self.failed("list", ""))
+        self.disk.list(&self.name()).map_err(self.failed("list", ""))
     }
 
     pub fn open(&self, file: &str) -> Result<Arc<dyn DiskFile>, LogError> {
@@ -141,7 +150,7 @@ impl Folder {
     }
 
     pub fn sync(&self) -> Result<(), LogError> {
-        self.disk.sync_dir(&self.name).map_err(self.failed("sync directory", ""))
+        self.disk.sync_dir(&self.name()).map_err(self.failed("sync directory", ""))
     }
 
     /// A small file's content; `None` if there is no such file.
@@ -169,6 +178,24 @@ impl Folder {
         self.sync()
     }
 
+    /// Writes a small file that is not there yet, without a sync: a crash may leave it empty, or torn.
+    pub fn write_new(&self, file: &str, content: &[u8]) -> Result<(), LogError> {
+        self.create(file)?.write_all_at(content, 0).map_err(self.failed("write", file))
+    }
+
+    /// Makes a file's content durable; one that does not exist is fine.
+    pub fn sync_file(&self, file: &str) -> Result<(), LogError> {
+        match self.disk.open(&self.at(file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            opened => opened.and_then(|file| file.sync()).map_err(self.failed("sync", file)),
+        }
+    }
+
+    /// Makes the directory's own name durable.
+    pub fn sync_name(&self) -> Result<(), LogError> {
+        self.disk.sync_dir("").map_err(self.failed("sync the parent of", ""))
+    }
+
     /// Makes an error of the operating system one of ours, which names the file.
     pub fn failed(&self, action: &'static str, file: &str) -> impl FnOnce(io::Error) -> LogError {
         move |source| LogError::Io { action, file: self.path(file), source }
@@ -180,7 +207,8 @@ impl Folder {
     }
 
     fn at(&self, file: &str) -> String {
-        if self.name.is_empty() { file.to_owned() } else { format!("{}/{file}", self.name) }
+        let name = self.name();
+        if name.is_empty() { file.to_owned() } else { format!("{name}/{file}") }
     }
 }
 
@@ -189,13 +217,18 @@ impl Folder {
 pub struct RealDisk {
     path: PathBuf,
     /// The operating system releases the lock when the process ends, however it ends.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// The lock's file, the one that Kafka locks too.
 pub const LOCK_FILE: &str = ".lock";
 
 impl RealDisk {
+    /// A data directory that could not be opened, for those who only want to know its path.
+    pub(super) fn closed(path: &Path) -> RealDisk {
+        RealDisk { path: path.to_path_buf(), _lock: None }
+    }
+
     /// Opens a data directory, creating it if need be, and takes its lock.
     pub fn open(path: &Path) -> Result<RealDisk, LogError> {
         let failed = |action: &'static str, file: &Path| {
@@ -216,7 +249,7 @@ impl RealDisk {
             .map_err(io::Error::from)
             .and_then(|()| lock.try_lock().map_err(io::Error::from))
         {
-            Ok(()) => Ok(RealDisk { path: path.to_path_buf(), _lock: lock }),
+            Ok(()) => Ok(RealDisk { path: path.to_path_buf(), _lock: Some(lock) }),
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::PermissionDenied) =>
             {

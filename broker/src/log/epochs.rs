@@ -9,6 +9,7 @@ use super::error::LogError;
 pub struct Epochs {
     folder: Folder,
     entries: Vec<(i32, i64)>,
+    is_written: bool,
 }
 
 /// How far an epoch reaches in this log.
@@ -21,8 +22,14 @@ pub struct EpochEnd {
 }
 
 impl Epochs {
+    /// Those of a log that is being made.
     pub fn new(folder: Folder) -> Epochs {
-        Epochs { folder, entries: Vec::new() }
+        Epochs { folder, entries: Vec::new(), is_written: false }
+    }
+
+    /// None, in place of what cannot be understood.
+    pub fn lost(folder: Folder) -> Epochs {
+        Epochs { folder, entries: Vec::new(), is_written: true }
     }
 
     /// Reads what was saved.
@@ -31,7 +38,7 @@ impl Epochs {
         if !entries.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1) {
             return Err(folder.malformed(checkpoint::LEADER_EPOCHS, "its epochs are not in order"));
         }
-        Ok(Epochs { folder, entries })
+        Ok(Epochs { folder, entries, is_written: true })
     }
 
     pub fn latest(&self) -> Option<i32> {
@@ -98,8 +105,12 @@ impl Epochs {
         self.save()
     }
 
-    fn save(&self) -> Result<(), LogError> {
-        checkpoint::write_epochs(&self.folder, &self.entries)
+    fn save(&mut self) -> Result<(), LogError> {
+        if std::mem::replace(&mut self.is_written, true) {
+            checkpoint::write_epochs(&self.folder, &self.entries)
+        } else {
+            checkpoint::write_first_epochs(&self.folder, &self.entries)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What can go wrong with a log, from three sides: the disk's, a producer's, a consumer's.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use client::wire::kafka::batch::BatchError;
 
@@ -30,6 +30,11 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether the operating system refused something with a file in this directory.
+    pub fn is_in(&self, dir: &Path) -> bool {
+        matches!(self, LogError::Io { file, .. } if file.starts_with(dir))
+    }
+
     /// Whether space ran out, which may pass, rather than that the disk failed, which may not.
     pub fn is_full(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

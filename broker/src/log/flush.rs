@@ -1,8 +1,9 @@
 //! Making what was appended durable, beside the appends and for many at once.
 
-use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::checkpoint;
 use super::disk::Folder;
 use super::error::LogError;
 use super::index::file_name;
@@ -12,6 +13,7 @@ use super::segment::{INDEX_SUFFIXES, SegmentFile};
 #[derive(Debug)]
 pub struct FlushJob {
     folder: Folder,
+    foundation: Foundation,
     /// By base offset, growing.
     files: Vec<(i64, Arc<SegmentFile>)>,
     proves: Flushed,
@@ -25,8 +27,13 @@ pub struct Flushed {
 }
 
 impl FlushJob {
-    pub(super) fn new(folder: Folder, files: Vec<(i64, Arc<SegmentFile>)>, proves: Flushed) -> FlushJob {
-        FlushJob { folder, files, proves }
+    pub(super) fn new(
+        folder: Folder,
+        foundation: Foundation,
+        files: Vec<(i64, Arc<SegmentFile>)>,
+        proves: Flushed,
+    ) -> FlushJob {
+        FlushJob { folder, foundation, files, proves }
     }
 
     /// Syncs; what that has proven the log wants to be [told](super::PartitionLog::flushed). Nothing is held while this
@@ -35,6 +42,7 @@ impl FlushJob {
     /// An error is final: what was to be synced may be lost although it can still be read, and syncing again proves
     /// nothing. The data directory must not be used any more.
     pub fn run(self) -> Result<Flushed, LogError> {
+        self.foundation.sync(&self.folder)?;
         for (_, file) in &self.files {
             file.sync()?;
         }
@@ -48,13 +56,27 @@ impl FlushJob {
 
     fn sync_indexes(&self, base_offset: i64) -> Result<(), LogError> {
         for suffix in INDEX_SUFFIXES {
-            let name = file_name(base_offset, suffix);
-            match self.folder.open(&name) {
-                Ok(file) => file.sync().map_err(self.folder.failed("sync", &name))?,
-                // No transaction was aborted, or retention was faster.
-                Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+            // There may be none: no transaction was aborted, or retention was faster.
+            self.folder.sync_file(&file_name(base_offset, suffix))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether what a log was made with is durable: its directory's name, and the note of its topic's id.
+///
+/// A partition is made without a sync, because as long as it holds nothing, nothing is lost with it: the controller
+/// orders it again, and tells its topic's id again. Its first records must not be without them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Foundation(Arc<AtomicBool>);
+
+impl Foundation {
+    /// Makes it durable, unless that was done.
+    pub(super) fn sync(&self, folder: &Folder) -> Result<(), LogError> {
+        if !self.0.load(Ordering::Acquire) {
+            checkpoint::sync_topic_id(folder)?;
+            folder.sync_name()?;
+            self.0.store(true, Ordering::Release);
         }
         Ok(())
     }

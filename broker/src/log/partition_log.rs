@@ -13,7 +13,7 @@ use super::config::TopicConfig;
 use super::disk::Folder;
 use super::epochs::{EpochEnd, Epochs};
 use super::error::{AppendError, LogError};
-use super::flush::{FlushJob, Flushed};
+use super::flush::{FlushJob, Flushed, Foundation};
 use super::producers::{Marker, Producers, Verdict};
 use super::retention::Retired;
 use super::segment::{NewBatch, SUFFIXES, Segment};
@@ -90,10 +90,11 @@ pub struct PartitionLog {
     pub(super) producers: Producers,
     pub(super) retired: Vec<Retired>,
     topic_id: Option<TopicId>,
+    foundation: Foundation,
 }
 
 impl PartitionLog {
-    /// Makes a log in an empty directory.
+    /// Makes a log in an empty directory. Nothing is synced: that is for the first [flush](PartitionLog::flush_job).
     pub fn create(
         folder: Folder,
         partition: TopicPartition,
@@ -129,6 +130,7 @@ impl PartitionLog {
             producers,
             retired: Vec::new(),
             topic_id: None,
+            foundation: Foundation::default(),
         }
     }
 
@@ -149,17 +151,30 @@ impl PartitionLog {
         self.topic_id
     }
 
-    pub(super) fn load_topic_id(&mut self) -> Result<(), LogError> {
-        self.topic_id = checkpoint::read_topic_id(&self.folder)?;
+    pub(super) fn load_topic_id(&mut self, options: &LoadOptions) -> Result<(), LogError> {
+        self.topic_id = match checkpoint::read_topic_id(&self.folder) {
+            // It was never synced; whoever orders this partition knows.
+            Err(error @ LogError::Malformed { .. }) if options.recovery_point == 0 => {
+                tracing::warn!(%error, "the topic's id is learned anew");
+                None
+            }
+            read => read?,
+        };
         Ok(())
     }
 
     /// Writes down which topic this is, once and for all.
     pub fn set_topic_id(&mut self, id: TopicId) -> Result<(), LogError> {
-        if self.topic_id != Some(id) {
-            checkpoint::write_topic_id(&self.folder, id)?;
-            self.topic_id = Some(id);
+        if self.topic_id == Some(id) {
+            return Ok(());
         }
+        if self.topic_id.is_none() && self.end_offset == 0 {
+            checkpoint::write_first_topic_id(&self.folder, id)?;
+            self.foundation = Foundation::default();
+        } else {
+            checkpoint::write_topic_id(&self.folder, id)?;
+        }
+        self.topic_id = Some(id);
         Ok(())
     }
 
@@ -367,7 +382,7 @@ impl PartitionLog {
         if self.active().size() == 0 { Ok(()) } else { self.roll_at(self.end_offset, now_ms) }
     }
 
-    fn roll_at(&mut self, base_offset: i64, now_ms: i64) -> Result<(), LogError> {
+    pub(super) fn roll_at(&mut self, base_offset: i64, now_ms: i64) -> Result<(), LogError> {
         let active = self.active();
         let empty = (active.size() == 0).then_some(active.base_offset());
         if empty.is_none() {
@@ -405,12 +420,13 @@ impl PartitionLog {
 
     /// What has to be synced for everything appended so far to be durable. Run it where nobody waits for this log.
     pub fn flush_job(&self) -> FlushJob {
-        // Everything in segments that end at or before the recovery point was synced.
+        // A segment that ends right at the recovery point was synced when it was the last one, and then without its
+        // indexes: it is looked at once more.
         let first =
-            self.segments.range(..=self.recovery_point).next_back().map_or(i64::MIN, |(base, _)| *base);
+            self.segments.range(..self.recovery_point).next_back().map_or(i64::MIN, |(base, _)| *base);
         let files = self.segments.range(first..).map(|(base, segment)| (*base, Arc::clone(segment.file())));
         let proves = Flushed { up_to: self.end_offset, truncations: self.truncations };
-        FlushJob::new(self.folder.clone(), files.collect(), proves)
+        FlushJob::new(self.folder.clone(), self.foundation.clone(), files.collect(), proves)
     }
 
     /// Takes note of what a [job](PartitionLog::flush_job) has proven.
@@ -431,6 +447,11 @@ impl PartitionLog {
 
     /// Ends the log's work for now: everything that a restart needs is written and synced.
     pub fn close(&mut self, now_ms: i64) -> Result<(), LogError> {
+        if self.end_offset == 0 {
+            // Nothing is lost with a log that holds nothing.
+            return Ok(());
+        }
+        self.foundation.sync(&self.folder)?;
         self.producers.save_snapshot()?;
         let dirty_from = self.recovery_point;
         for segment in self.segments.values_mut().rev() {

@@ -307,6 +307,17 @@ impl Producers {
         file.write_all_at(&snapshot(&self.producers), 0).map_err(self.folder.failed("write", &name))
     }
 
+    /// Makes the snapshot at this offset durable; false if there is no good one.
+    pub fn sync_snapshot(&self, offset: i64) -> Result<bool, LogError> {
+        let name = file_name(offset, "snapshot");
+        if self.folder.read(&name)?.as_deref().and_then(parse_snapshot).is_none() {
+            return Ok(false);
+        }
+        self.folder.open(&name)?.sync().map_err(self.folder.failed("sync", &name))?;
+        self.folder.sync()?;
+        Ok(true)
+    }
+
     /// The offsets of the snapshots that there are, growing.
     pub fn snapshots(&self) -> Result<Vec<i64>, LogError> {
         let entries = self.folder.list()?;

@@ -31,6 +31,17 @@ impl PartitionLog {
             let (start, end) = (self.log_start_offset, self.end_offset);
             return Err(ReadError::OutOfRange { offset: from, start, end });
         }
+        Ok(self.range_from(from, max_bytes, up_to, min_one_batch)?)
+    }
+
+    /// The same without a look at the log's start: what a copy of the log needs.
+    pub(super) fn range_from(
+        &mut self,
+        from: i64,
+        max_bytes: u64,
+        up_to: i64,
+        min_one_batch: bool,
+    ) -> Result<Option<FileRange>, LogError> {
         let up_to = up_to.min(self.end_offset);
         if from >= up_to {
             return Ok(None);

@@ -4,9 +4,13 @@
 //! # Torn or damaged
 //!
 //! The first batch that is not whole ends the log, if it is what a crash leaves: nothing whole stands behind it, or the
-//! file ends inside it, or sectors, or ends of sectors, that the disk never got (zeros) are in it. What lies there was never synced, and is cut off. If whole batches
-//! do stand behind it and its bytes were all written, or replicas are known to have had them, then something changed
-//! what was on the disk. Cutting would lose the rest for good, so the partition is refused, and file and byte are named.
+//! file ends inside it, or sectors, or ends of sectors, that the disk never got (zeros) are in it. What lies there was
+//! never synced, and is cut off. If whole batches do stand behind it and its bytes were all written, or replicas are
+//! known to have had them, then something changed what was on the disk. Cutting would lose the rest for good, so the
+//! partition is refused, and file and byte are named.
+//!
+//! Disks write sectors whole, and nothing on the way to them moves less than a word of eight bytes. So a torn sector ends
+//! in more zeros than the one or two that records like to end in. Only the last sector of a file may have fewer bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +23,7 @@ use super::epochs::Epochs;
 use super::error::LogError;
 use super::index::file_name;
 use super::partition_log::{LoadOptions, PartitionLog, TopicPartition};
-use super::producers::Marker;
+use super::producers::{Marker, Producers};
 use super::scan::{BatchScan, HeaderScan};
 use super::segment::{INDEX_SUFFIXES, LOG_SUFFIX, SUFFIXES, Segment, SegmentFile};
 use super::truncation::DELETED_SUFFIX;
@@ -32,8 +36,8 @@ pub(super) const SWAP_SUFFIX: &str = ".swap";
 /// How much of the bytes behind a damaged place is searched for whole batches at once.
 const SEARCH_BYTES: usize = 1 << 20;
 const SECTOR_BYTES: u64 = 512;
-/// Fewer zeros at a sector's end may well be somebody's data.
-const UNWRITTEN: [u8; 4] = [0; 4];
+/// What a sector ends in that was torn. Fewer zeros may well be somebody's data.
+const UNWRITTEN: [u8; 8] = [0; 8];
 
 /// What opening a log had to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,7 +106,7 @@ impl PartitionLog {
         first_rebuilt: Option<i64>,
         now_ms: i64,
     ) -> Result<(), LogError> {
-        self.load_topic_id()?;
+        self.load_topic_id(options)?;
         if self.segments.is_empty() {
             let base = options.log_start_offset;
             self.segments.insert(base, Segment::create(&self.folder, base, now_ms)?);
@@ -229,7 +233,12 @@ impl PartitionLog {
             return Ok(false);
         }
         let was_torn = match next {
-            Some(next) => has_unwritten_sector(file, wound.position, next)?,
+            Some(next) => {
+                // The sector that the next batch begins in was written, unless all that it has of that batch are the
+                // zeros that offsets begin with.
+                let end = next + UNWRITTEN.len() as u64 - 1;
+                has_unwritten_sector(file, wound.position, end - end % SECTOR_BYTES)?
+            }
             None => {
                 ends_inside_batch(file, wound)? || has_unwritten_sector(file, wound.position, wound.size)?
             }
@@ -273,27 +282,60 @@ impl PartitionLog {
     /// not have are added to it.
     fn replay_producers_before(&mut self, offset: i64) -> Result<(), LogError> {
         let from = self.producers.load_snapshot(self.log_start_offset, offset)?;
-        let floor = self.segments.range(..=from).next_back().map_or(i64::MIN, |(base, _)| *base);
-        for segment in self.segments.range_mut(floor..).map(|(_, segment)| segment) {
-            let Some(start) = segment.seek(from)? else { continue };
-            let file = Arc::clone(segment.file());
-            let mut scan = HeaderScan::new(&file, start.position, segment.size());
-            while let Some((position, header)) = scan.advance()? {
-                let marker = if header.attributes.is_control() && header.has_producer() {
-                    read_marker(&file, position, &header)?
-                } else {
-                    None
-                };
-                let Some(aborted) = self.producers.appended(&header, marker) else { continue };
-                let known_to = segment.txn_index().txns().last().map(|txn| txn.last_offset);
-                if known_to.is_none_or(|known_to| known_to < aborted.last_offset) {
-                    segment.txn_index_mut().push(aborted);
-                }
-            }
-        }
+        replay(&mut self.producers, &mut self.segments, from, i64::MAX)?;
         self.producers.set_end_offset(self.end_offset);
         Ok(())
     }
+
+    /// Makes sure that a snapshot of the producers at this offset, where a segment begins, is on the disk. After a crash,
+    /// or in a directory that Kafka wrote, there may be none.
+    pub(super) fn keep_producers_at(&mut self, offset: i64) -> Result<(), LogError> {
+        if self.producers.sync_snapshot(offset)? {
+            return Ok(());
+        }
+        let mut producers = Producers::new(self.folder.clone());
+        let first = self.segments.first_key_value().map_or(0, |(base, _)| *base);
+        let from = producers.load_snapshot(first, offset)?;
+        match replay(&mut producers, &mut self.segments, from, offset) {
+            Err(error @ LogError::Damaged { .. }) => {
+                // What cannot be read must not stay for ever because of that.
+                tracing::warn!(partition = %self.partition, %error, "some producers' past is lost");
+            }
+            result => result?,
+        }
+        producers.set_end_offset(offset);
+        producers.save_snapshot()?;
+        producers.sync_snapshot(offset)?;
+        Ok(())
+    }
+}
+
+/// Tells producers of what the segments that begin before `up_to` hold from `from` on.
+fn replay(
+    producers: &mut Producers,
+    segments: &mut BTreeMap<i64, Segment>,
+    from: i64,
+    up_to: i64,
+) -> Result<(), LogError> {
+    let floor = segments.range(..=from).next_back().map_or(i64::MIN, |(base, _)| *base);
+    for segment in segments.range_mut(floor..up_to).map(|(_, segment)| segment) {
+        let Some(start) = segment.seek(from)? else { continue };
+        let file = Arc::clone(segment.file());
+        let mut scan = HeaderScan::new(&file, start.position, segment.size());
+        while let Some((position, header)) = scan.advance()? {
+            let marker = if header.attributes.is_control() && header.has_producer() {
+                read_marker(&file, position, &header)?
+            } else {
+                None
+            };
+            let Some(aborted) = producers.appended(&header, marker) else { continue };
+            let known_to = segment.txn_index().txns().last().map(|txn| txn.last_offset);
+            if known_to.is_none_or(|known_to| known_to < aborted.last_offset) {
+                segment.txn_index_mut().push(aborted);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn read_marker(file: &SegmentFile, position: u64, header: &BatchHeader) -> Result<Option<Marker>, LogError> {
@@ -350,18 +392,16 @@ fn ends_inside_batch(file: &SegmentFile, wound: &Wound) -> Result<bool, LogError
     })
 }
 
-/// Whether the part of some sector between two places ends in zeros, as it does when the disk never got that part.
+/// Whether a sector that reaches into this range ends in zeros, as it does when the disk never got its end. The range
+/// ends where a sector does, or the file.
 fn has_unwritten_sector(file: &SegmentFile, start: u64, end: u64) -> Result<bool, LogError> {
-    let mut at = start;
+    let is_unwritten = |sector: &[u8]| sector.ends_with(&UNWRITTEN[..UNWRITTEN.len().min(sector.len())]);
+    let mut at = start - start % SECTOR_BYTES;
     while at < end {
-        // Up to a sector's end, so that no sector's part is looked at in two pieces.
-        let stop = (at + SEARCH_BYTES as u64).next_multiple_of(SECTOR_BYTES).min(end);
+        let stop = (at + SEARCH_BYTES as u64).min(end);
         let mut bytes = vec![0; (stop - at) as usize];
         file.read_exact(&mut bytes, at)?;
-        let first = (at.next_multiple_of(SECTOR_BYTES) - at).min(stop - at) as usize;
-        let (first, others) = bytes.split_at(first);
-        let mut parts = std::iter::once(first).chain(others.chunks(SECTOR_BYTES as usize));
-        if parts.any(|part| part.ends_with(&UNWRITTEN)) {
+        if bytes.chunks(SECTOR_BYTES as usize).any(is_unwritten) {
             return Ok(true);
         }
         at = stop;
@@ -374,7 +414,7 @@ fn load_epochs(folder: &Folder) -> Result<(Epochs, bool), LogError> {
         Ok(epochs) => Ok((epochs, false)),
         Err(error @ LogError::Malformed { .. }) => {
             tracing::warn!(%error, "the epochs are read from the log instead");
-            Ok((Epochs::new(folder.clone()), true))
+            Ok((Epochs::lost(folder.clone()), true))
         }
         Err(error) => Err(error),
     }

@@ -79,6 +79,8 @@ impl PartitionLog {
         if self.segments.len() == 1 {
             self.roll(now_ms)?;
         }
+        // The records that go are all that the producers' past could be made from.
+        self.keep_producers_at(next)?;
         // First the start, so that a crash leaves files too many, and never a log that begins before its files.
         self.raise_log_start(next)?;
         self.segments.remove(&base_offset);

@@ -1,20 +1,23 @@
-//! One client's connection: its requests one after the other, each answered before the next.
+//! One client's connection: its requests in order, and their answers in the same.
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
 use client::wire::kafka::{ApiKey, Part, Reader, RequestHeader};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::io::AsyncRead;
+use tokio::time::Instant;
 
-use super::send::Send;
+use super::frames::{Frame, Frames};
+use super::send::{Outgoing, Send};
 use crate::api::{self, Answered, Reply};
 use crate::limits;
 use crate::quota::Who;
 use crate::server::Broker;
+use crate::server::metrics::{Took, add};
 
 /// Who is at the other end.
 #[derive(Debug, Clone)]
@@ -52,153 +55,135 @@ pub enum Ended {
     Io(#[from] std::io::Error),
 }
 
-/// Serves one connection until it ends.
-pub async fn serve<S>(mut stream: S, peer: Peer, broker: Arc<Broker>) -> Ended
-where
-    S: AsyncRead + Send + Unpin,
-{
-    let mut frames =
-        Frames::new(broker.config.connections.request_bytes_max, broker.config.connections.idle_max);
-    loop {
-        let frame = match frames.next(&mut stream).await {
-            Ok(frame) => frame,
-            Err(ended) => return ended,
-        };
-        match answer(&mut stream, frame, &peer, &broker).await {
-            Ok(Duration::ZERO) => {}
-            Ok(muted_for) => tokio::time::sleep(muted_for).await,
-            Err(ended) => return ended,
+impl Ended {
+    /// What [`Ended::reason`] can be.
+    pub const REASONS: [&str; 7] = ["client", "error", "idle", "malformed", "refused", "size", "slow"];
+
+    /// The reason in a word, to count it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Ended::ByClient => "client",
+            Ended::Idle(_) => "idle",
+            Ended::Slow(_) => "slow",
+            Ended::FrameSize(..) => "size",
+            Ended::Malformed(_) => "malformed",
+            Ended::Refused(_) => "refused",
+            Ended::Encode(_) | Ended::Io(_) => "error",
         }
     }
 }
 
-/// Answers a request, and says how long the next one must wait.
-async fn answer<S: Send>(
-    stream: &mut S,
-    frame: Bytes,
-    peer: &Peer,
-    broker: &Arc<Broker>,
-) -> Result<Duration, Ended> {
-    let size = frame.len();
-    let mut reader = Reader::new(frame);
-    let header = RequestHeader::decode(&mut reader)?;
-    let started = Instant::now();
-    let (key, version) = (header.api_key, header.api_version);
-    let Answered { reply, muted_for } = api::handle(broker, peer, &header, size, reader).await?;
-    let handled = started.elapsed();
-    if let Reply::Frame { parts, files } = reply {
-        let mut files = files.into_iter();
-        for part in parts {
-            match part {
-                Part::Bytes(bytes) => stream.send_bytes(bytes).await?,
-                Part::Hole { length } => match files.next() {
-                    Some(file) => {
-                        let untouched = stream.send_file(&file, length as usize).await?;
-                        broker.metrics.sendfile_bytes.fetch_add(untouched, Ordering::Relaxed);
-                    }
-                    None => return Err(Ended::Refused("an answer lacks its records".into())),
-                },
+/// One connection, while it lasts.
+struct Connection<S> {
+    stream: S,
+    frames: Frames,
+    out: Outgoing,
+    peer: Peer,
+    broker: Arc<Broker>,
+}
+
+/// Serves one connection until it ends.
+pub async fn serve<S>(stream: S, peer: Peer, broker: Arc<Broker>) -> Ended
+where
+    S: AsyncRead + Send + Unpin,
+{
+    let limits = &broker.config.connections;
+    let frames = Frames::new(limits.request_bytes_max, limits.idle_max, broker.request_memory.clone());
+    let mut connection = Connection { stream, frames, out: Outgoing::default(), peer, broker };
+    let Err(ended) = connection.run().await;
+    // Whoever asked before that gets his answer.
+    let _ = connection.out.flush(&mut connection.stream).await;
+    ended
+}
+
+impl<S: AsyncRead + Send + Unpin> Connection<S> {
+    async fn run(&mut self) -> Result<std::convert::Infallible, Ended> {
+        loop {
+            // What has arrived at once is answered at once, with one write.
+            let frame = match self.frames.arrived()? {
+                Some(frame) => frame,
+                None => {
+                    self.out.flush(&mut self.stream).await?;
+                    self.frames.next(&mut self.stream).await?
+                }
+            };
+            let muted_for = self.answer(frame).await?;
+            if !muted_for.is_zero() {
+                self.out.flush(&mut self.stream).await?;
+                tokio::time::sleep(muted_for).await;
             }
         }
-        stream.flush().await?;
     }
-    broker.metrics.answered(key, handled, started.elapsed());
-    if handled > limits::SLOW_REQUEST && !waits_by_design(key) {
-        tracing::warn!(api = key.name(), version, client = %peer.address, handled_ms = handled.as_millis(), "slow request");
+
+    /// Answers a request, and says how long the next one must wait.
+    async fn answer(&mut self, frame: Frame) -> Result<Duration, Ended> {
+        let Frame { bytes, held: _held } = frame;
+        let size = bytes.len();
+        let mut reader = Reader::of_request(bytes);
+        let header = RequestHeader::decode(&mut reader)?;
+        let started = Instant::now();
+        let Answered { reply, muted_for } = self.handle(&header, size, reader).await?;
+        let handled = started.elapsed();
+        if let Reply::Frame { parts, files } = reply {
+            let mut files = files.into_iter();
+            for part in parts {
+                match part {
+                    Part::Bytes(bytes) => self.out.push(bytes, &mut self.stream).await?,
+                    Part::Hole { length } => match files.next() {
+                        Some(file) => {
+                            let sent = self.out.push_file(&file, length as usize, &mut self.stream).await?;
+                            add(&self.broker.metrics.sendfile_bytes, sent);
+                        }
+                        None => return Err(Ended::Refused("an answer lacks its records".into())),
+                    },
+                }
+            }
+        }
+        let (key, version) = (header.api_key, header.api_version);
+        let took = Took { bytes: size, handled, total: started.elapsed(), throttled: muted_for };
+        self.broker.metrics.answered(key, took);
+        if handled > limits::SLOW_REQUEST && !waits_by_design(key) {
+            let (client, handled_ms) = (self.peer.address, handled.as_millis());
+            tracing::warn!(api = key.name(), version, %client, handled_ms, "slow request");
+        }
+        Ok(muted_for)
     }
-    Ok(muted_for)
+
+    /// What the request comes to. If that must be waited for, answers that are ready go out first.
+    async fn handle(
+        &mut self,
+        header: &RequestHeader,
+        size: usize,
+        reader: Reader,
+    ) -> Result<Answered, Ended> {
+        let mut handling = pin!(api::handle(&self.broker, &self.peer, header, size, reader));
+        if let Some(answered) = at_once(handling.as_mut()).await {
+            return answered;
+        }
+        self.out.flush(&mut self.stream).await?;
+        if !waits_by_design(header.api_key) {
+            return handling.await;
+        }
+        // Nobody waits for somebody who has left. Other requests are not left half done.
+        tokio::select! {
+            answered = handling => answered,
+            ended = self.frames.end(&mut self.stream) => Err(ended),
+        }
+    }
+}
+
+/// What the future has already.
+async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|task| {
+        Poll::Ready(match future.as_mut().poll(task) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }
 
 /// Requests whose answer comes when something happens.
 fn waits_by_design(key: ApiKey) -> bool {
     matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup)
-}
-
-/// Cuts what arrives into requests. Memory is taken for what has arrived, not for what is announced.
-struct Frames {
-    buffer: BytesMut,
-    frame_bytes_max: usize,
-    idle_max: Duration,
-}
-
-impl Frames {
-    fn new(frame_bytes_max: usize, idle_max: Duration) -> Frames {
-        Frames { buffer: BytesMut::with_capacity(limits::READ_BYTES), frame_bytes_max, idle_max }
-    }
-
-    async fn next<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> Result<Bytes, Ended> {
-        let idle_until = Instant::now().checked_add(self.idle_max);
-        let mut whole_until = None;
-        loop {
-            if let Some(frame) = self.take_frame()? {
-                return Ok(frame);
-            }
-            if !self.buffer.is_empty() && whole_until.is_none() {
-                whole_until = Some(Instant::now() + limits::FRAME_ARRIVES_WITHIN);
-            }
-            self.buffer.reserve(limits::READ_BYTES);
-            let read = stream.read_buf(&mut self.buffer);
-            let count = match whole_until.or(idle_until) {
-                Some(deadline) => match timeout_at(deadline, read).await {
-                    Ok(count) => count?,
-                    Err(_) if whole_until.is_some() => return Err(Ended::Slow(limits::FRAME_ARRIVES_WITHIN)),
-                    Err(_) => return Err(Ended::Idle(self.idle_max)),
-                },
-                None => read.await?,
-            };
-            if count == 0 {
-                return Err(Ended::ByClient);
-            }
-            // A large request has as much longer as it takes a slow line.
-            whole_until = whole_until.map(|until| until + limits::time_for(count));
-        }
-    }
-
-    fn take_frame(&mut self) -> Result<Option<Bytes>, Ended> {
-        let Some(length) = self.buffer.first_chunk().map(|bytes| i32::from_be_bytes(*bytes)) else {
-            return Ok(None);
-        };
-        let size = usize::try_from(length).ok().filter(|&size| (1..=self.frame_bytes_max).contains(&size));
-        let Some(size) = size else { return Err(Ended::FrameSize(length, self.frame_bytes_max)) };
-        if self.buffer.len() < 4 + size {
-            return Ok(None);
-        }
-        self.buffer.advance(4);
-        Ok(Some(self.buffer.split_to(size).freeze()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frames() -> Frames {
-        Frames::new(100, Duration::from_secs(600))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn requests_are_cut_out_of_what_arrives() {
-        let mut stream: &[u8] = b"\0\0\0\x02ab\0\0\0\x01c";
-        let mut frames = frames();
-        assert_eq!(frames.next(&mut stream).await.unwrap(), "ab");
-        assert_eq!(frames.next(&mut stream).await.unwrap(), "c");
-        assert!(matches!(frames.next(&mut stream).await, Err(Ended::ByClient)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_no_request_ends_the_connection() {
-        for start in [&b"GET / HTTP/1.1"[..], b"\xff\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\x65"] {
-            let mut stream = start;
-            assert!(matches!(frames().next(&mut stream).await, Err(Ended::FrameSize(..))), "{start:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn half_a_request_is_not_waited_for_as_long_as_silence() {
-        let (mut client, mut server) = tokio::io::duplex(64);
-        tokio::io::AsyncWriteExt::write_all(&mut client, b"\0\0").await.unwrap();
-        assert!(matches!(frames().next(&mut server).await, Err(Ended::Slow(_))));
-        let (_client, mut server) = tokio::io::duplex(64);
-        assert!(matches!(frames().next(&mut server).await, Err(Ended::Idle(_))));
-    }
 }

@@ -1,6 +1,6 @@
 //! Who may connect, and through which door.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,7 @@ use super::connection::{self, Ended, Peer};
 use crate::config::{ConnectionLimits, Listener};
 use crate::limits;
 use crate::quota::{Admission, Connections, Windows};
+use crate::server::seldom::Seldom;
 use crate::server::{Broker, clock};
 
 /// A door that is open.
@@ -45,6 +46,8 @@ impl Door {
     /// Accepts connections until `stop` says so.
     pub async fn serve(self, broker: Arc<Broker>, mut stop: watch::Receiver<bool>) {
         let name: Arc<str> = self.listener.name.as_str().into();
+        // As settings of one listener have it.
+        let key: Arc<str> = self.listener.name.to_ascii_lowercase().into();
         let listeners = &broker.config.listeners;
         // Where brokers have a listener of their own, clients cannot keep them out.
         let waits = listeners.bind.len() == 1 || listeners.between_brokers != self.listener.name;
@@ -56,7 +59,7 @@ impl Door {
             match accepted {
                 Ok((stream, address)) => {
                     let admitted = tokio::select! {
-                        admitted = admit(&broker.places, address.ip(), waits) => admitted,
+                        admitted = admit(&broker.places, address.ip(), &key, waits) => admitted,
                         _ = stop.wait_for(|stop| *stop) => return,
                     };
                     let Ok((place, refused_after)) = admitted else {
@@ -94,9 +97,10 @@ impl Door {
 async fn admit(
     places: &Arc<Places>,
     address: IpAddr,
+    listener: &Arc<str>,
     waits: bool,
 ) -> Result<(Place, Option<Duration>), TooMany> {
-    let place = places.take(address, waits).await?;
+    let place = places.take(address, listener, waits).await?;
     let refused_after = match places.admit(address, waits) {
         Admission::After(wait_ms) => {
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;
@@ -114,18 +118,21 @@ async fn run(stream: TcpStream, peer: Peer, broker: Arc<Broker>, tls: Option<Tls
         return;
     }
     let ended = match tls {
-        None => connection::serve(stream, peer, broker).await,
+        None => connection::serve(stream, peer, Arc::clone(&broker)).await,
         Some(tls) => match tokio::time::timeout(limits::HANDSHAKE_WITHIN, tls.accept(stream)).await {
-            Ok(Ok(stream)) => connection::serve(stream, peer, broker).await,
+            Ok(Ok(stream)) => connection::serve(stream, peer, Arc::clone(&broker)).await,
             Ok(Err(error)) => Ended::Io(error),
             Err(_) => Ended::Slow(limits::HANDSHAKE_WITHIN),
         },
     };
-    match ended {
-        Ended::ByClient | Ended::Idle(_) | Ended::Io(_) => {
-            tracing::debug!(client = %address, why = %ended, "connection ended")
-        }
-        _ => tracing::info!(client = %address, why = %ended, "connection ended"),
+    broker.metrics.note_end(&ended);
+    let is_ordinary = matches!(ended, Ended::ByClient | Ended::Idle(_) | Ended::Io(_));
+    // Whoever sends garbage does not fill the log with it.
+    static COMPLAINTS: Seldom = Seldom::new(limits::COMPLAINTS_PER_SECOND, Duration::from_secs(1));
+    if !is_ordinary && COMPLAINTS.may_be_said() {
+        tracing::info!(client = %address, why = %ended, "connection ended");
+    } else {
+        tracing::debug!(client = %address, why = %ended, "connection ended");
     }
 }
 
@@ -150,6 +157,7 @@ struct State {
     rates: Connections,
     count: usize,
     by_address: HashMap<IpAddr, usize>,
+    by_listener: BTreeMap<Arc<str>, usize>,
 }
 
 /// The right to be connected, until it is dropped.
@@ -157,6 +165,7 @@ struct State {
 pub struct Place {
     places: Arc<Places>,
     address: IpAddr,
+    listener: Arc<str>,
 }
 
 /// Its address has as many connections as it may.
@@ -166,8 +175,13 @@ struct TooMany;
 impl Places {
     pub fn new(limits: ConnectionLimits, windows: Windows) -> Arc<Places> {
         let rates = Connections::new(windows);
-        let state =
-            State { limits: ConnectionLimits::default(), rates, count: 0, by_address: HashMap::new() };
+        let state = State {
+            limits: ConnectionLimits::default(),
+            rates,
+            count: 0,
+            by_address: HashMap::new(),
+            by_listener: BTreeMap::new(),
+        };
         let places = Arc::new(Places { state: Mutex::new(state), changed: Notify::new() });
         places.set_limits(limits);
         places
@@ -205,22 +219,36 @@ impl Places {
     }
 
     /// A place, once there is one. Brokers among each other need not wait.
-    async fn take(self: &Arc<Places>, address: IpAddr, waits: bool) -> Result<Place, TooMany> {
+    async fn take(
+        self: &Arc<Places>,
+        address: IpAddr,
+        listener: &Arc<str>,
+        waits: bool,
+    ) -> Result<Place, TooMany> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             // Before looking, so that no place is given back unseen.
             changed.as_mut().enable();
-            if let Some(taken) = self.try_take(address, waits) {
+            if let Some(taken) = self.try_take(address, listener, waits) {
                 return taken;
             }
             changed.await;
         }
     }
 
-    fn try_take(self: &Arc<Places>, address: IpAddr, waits: bool) -> Option<Result<Place, TooMany>> {
+    fn try_take(
+        self: &Arc<Places>,
+        address: IpAddr,
+        listener: &Arc<str>,
+        waits: bool,
+    ) -> Option<Result<Place, TooMany>> {
         let mut state = self.lock();
         if waits && state.count >= state.limits.count_max {
+            return None;
+        }
+        let through = state.by_listener.get(listener).copied().unwrap_or(0);
+        if state.limits.by_listener.get(&**listener).is_some_and(|&count_max| through >= count_max) {
             return None;
         }
         let here = state.by_address.get(&address).copied().unwrap_or(0);
@@ -230,7 +258,8 @@ impl Places {
         }
         state.count += 1;
         state.by_address.insert(address, here + 1);
-        Some(Ok(Place { places: Arc::clone(self), address }))
+        state.by_listener.insert(Arc::clone(listener), through + 1);
+        Some(Ok(Place { places: Arc::clone(self), address, listener: Arc::clone(listener) }))
     }
 
     pub fn count(&self) -> usize {
@@ -242,6 +271,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.places.lock();
         state.count -= 1;
+        if let Some(through) = state.by_listener.get_mut(&self.listener) {
+            *through -= 1;
+        }
         if let Some(here) = state.by_address.get_mut(&self.address) {
             *here -= 1;
             if *here == 0 {

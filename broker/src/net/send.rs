@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
@@ -13,7 +13,7 @@ use crate::log::segment::FileRange;
 
 /// Something that answers are written to.
 pub trait Send: std::marker::Send {
-    fn send_bytes(&mut self, bytes: Bytes) -> impl Future<Output = io::Result<()>> + std::marker::Send;
+    fn send_bytes(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> + std::marker::Send;
     /// `length` bytes from the beginning of the range. Says how many of them this process did not touch.
     fn send_file(
         &mut self,
@@ -23,10 +23,61 @@ pub trait Send: std::marker::Send {
     fn flush(&mut self) -> impl Future<Output = io::Result<()>> + std::marker::Send;
 }
 
+/// Answers on their way: small ones wait for each other and go out with one write.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    waiting: BytesMut,
+    /// Something was given to the stream, which may still keep it.
+    is_begun: bool,
+}
+
+impl Outgoing {
+    /// Sends bytes, or keeps them until [`Outgoing::flush`].
+    pub async fn push<S: Send>(&mut self, bytes: Bytes, stream: &mut S) -> io::Result<()> {
+        if self.waiting.len() + bytes.len() <= limits::ANSWERS_BYTES {
+            self.waiting.extend_from_slice(&bytes);
+            return Ok(());
+        }
+        self.begin(stream).await?;
+        stream.send_bytes(&bytes).await
+    }
+
+    /// Sends a part of a file. Says how many of its bytes this process did not touch.
+    pub async fn push_file<S: Send>(
+        &mut self,
+        range: &FileRange,
+        length: usize,
+        stream: &mut S,
+    ) -> io::Result<u64> {
+        self.begin(stream).await?;
+        stream.send_file(range, length).await
+    }
+
+    /// Gives the stream what waits.
+    async fn begin<S: Send>(&mut self, stream: &mut S) -> io::Result<()> {
+        self.is_begun = true;
+        if !self.waiting.is_empty() {
+            stream.send_bytes(&self.waiting).await?;
+            self.waiting.clear();
+        }
+        Ok(())
+    }
+
+    /// Afterwards everything is on its way.
+    pub async fn flush<S: Send>(&mut self, stream: &mut S) -> io::Result<()> {
+        if self.waiting.is_empty() && !self.is_begun {
+            return Ok(());
+        }
+        self.begin(stream).await?;
+        self.is_begun = false;
+        stream.flush().await
+    }
+}
+
 /// Without encryption the kernel moves records from the file to the socket.
 impl Send for TcpStream {
-    async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.write_all(&bytes).await
+    async fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes).await
     }
 
     async fn send_file(&mut self, range: &FileRange, length: usize) -> io::Result<u64> {
@@ -60,8 +111,8 @@ impl Send for TcpStream {
 
 /// Encrypted, records pass through a buffer.
 impl Send for tokio_rustls::server::TlsStream<TcpStream> {
-    async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.write_all(&bytes).await
+    async fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes).await
     }
 
     async fn send_file(&mut self, range: &FileRange, length: usize) -> io::Result<u64> {

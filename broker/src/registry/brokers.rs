@@ -1,6 +1,6 @@
 //! Which brokers are there, and am I one of them?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use client::zk::{CreateMode, Error, MultiOutcome, Stat};
 
@@ -8,12 +8,37 @@ use super::schema::{self, Registration};
 use super::{Registry, RegistryError, paths};
 use crate::cluster::Broker;
 
+/// How many notices are read at once; the others are read when these are gone.
+const NOTICES_MAX: usize = 1000;
+
 impl Registry {
     /// Tells the controller that a data directory of this broker failed.
     pub async fn tell_log_dir_failure(&self, id: i32) -> Result<(), RegistryError> {
         let notice = schema::encode_log_dir_failure(id);
         self.zk.create(paths::LOG_DIR_EVENT_PREFIX, &notice, CreateMode::PersistentSequential).await?;
         Ok(())
+    }
+
+    /// The brokers that left notices of failed data directories, and the notices.
+    pub async fn log_dir_failures(&self) -> Result<(BTreeSet<i32>, Vec<String>), RegistryError> {
+        let (names, _) = self.zk.children(paths::LOG_DIR_EVENTS).await?;
+        let notices: Vec<String> =
+            names.iter().take(NOTICES_MAX).map(|name| format!("{}/{name}", paths::LOG_DIR_EVENTS)).collect();
+        let sent: Vec<_> = notices.iter().map(|path| self.zk.get(path)).collect();
+        let mut brokers = BTreeSet::new();
+        for (path, pending) in notices.iter().zip(sent) {
+            match pending.await {
+                Ok((data, _)) => match schema::decode_log_dir_failure(path, &data) {
+                    Ok(broker) => {
+                        brokers.insert(broker);
+                    }
+                    Err(error) => tracing::warn!(%error, "the notice is not understood, and is removed"),
+                },
+                Err(Error::NoNode) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((brokers, notices))
     }
 
     /// A broker id that nobody had: above `reserved_max`, rising by one with every call of anybody.

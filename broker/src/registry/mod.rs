@@ -54,6 +54,11 @@ impl Registry {
             .map_err(bad)?;
         make_all(&zk, &ancestors(&chroot)).await?;
         let zk = if chroot == "/" { zk } else { zk.chroot(&chroot).map_err(bad)? };
+        Registry::over(zk).await
+    }
+
+    /// The same over a session that is open already.
+    pub async fn over(zk: Coordinator) -> Result<Registry, RegistryError> {
         make_all(&zk, paths::ALWAYS_THERE).await?;
         Ok(Registry { zk })
     }
@@ -91,7 +96,7 @@ impl Registry {
     /// The data of a node; `None` if there is no such node.
     pub(crate) async fn read(&self, path: &str) -> Result<Option<(bytes::Bytes, client::zk::Stat)>, Error> {
         match self.zk.get(path).await {
-            Ok(found) => Ok(Some(found)),
+            Ok((data, stat)) => Ok(Some((data.into_bytes(), stat))),
             Err(Error::NoNode) => Ok(None),
             Err(error) => Err(error),
         }

@@ -260,6 +260,16 @@ pub fn encode_log_dir_failure(broker: i32) -> Vec<u8> {
     json!({"version": 1, "broker": broker, "event": 1}).to_string().into_bytes()
 }
 
+/// The broker whose data directory failed.
+pub fn decode_log_dir_failure(path: &str, data: &[u8]) -> Result<i32, SchemaError> {
+    const WHAT: &str = "notice of a failed data directory";
+    #[derive(Deserialize)]
+    struct Raw {
+        broker: i32,
+    }
+    parse::<Raw>(path, WHAT, data).map(|raw| raw.broker)
+}
+
 /// The entity whose settings changed; also of version 1, which old tools write.
 pub fn decode_config_change(path: &str, data: &[u8]) -> Result<String, SchemaError> {
     const WHAT: &str = "notice of a changed configuration";

@@ -7,23 +7,28 @@ use client::zk::{CreateMode, Error, Multi, MultiOutcome, Watch};
 
 use super::{Registry, RegistryError, paths, schema};
 use crate::cluster::{Assignment, PartitionState};
-use crate::controller::{PartitionName, TopicView, View, Write, WriteError};
+use crate::config::UNCLEAN;
+use crate::controller::{PartitionName, TopicView, Unclean, View, Write, WriteError};
+use crate::planted::{self, Mistake};
 
 impl Registry {
-    /// Everything that concerns a controller.
+    /// Everything that concerns a controller, but for the settings.
     pub async fn view(&self) -> Result<View, RegistryError> {
-        let configs = self.configs("topics").await?;
         Ok(View {
             brokers: self.brokers().await?,
             topics: self.topics(&BTreeSet::new()).await?,
             wanted_gone: self.wanted_gone().await?,
-            unclean: unclean(&configs),
+            unclean: Unclean::default(),
         })
     }
 
-    /// Topics whose settings let a replica lead that is not in sync.
-    pub async fn unclean_topics(&self) -> Result<BTreeSet<String>, RegistryError> {
-        Ok(unclean(&self.configs("topics").await?))
+    /// What topics say about replicas that would lead without being in sync.
+    pub async fn unclean_topics(&self) -> Result<BTreeMap<String, bool>, RegistryError> {
+        let configs = self.configs("topics").await?;
+        let says = |values: &BTreeMap<String, String>| {
+            values.get(UNCLEAN).map(|value| value.eq_ignore_ascii_case("true"))
+        };
+        Ok(configs.iter().filter_map(|(name, values)| Some((name.clone(), says(values)?))).collect())
     }
 
     /// All topics, in full but for those that are `known`, of which only the names are told.
@@ -97,7 +102,7 @@ impl Registry {
         Ok(names.into_iter().collect())
     }
 
-    /// Makes a topic: its settings first, so that no topic is ever seen without them.
+    /// Makes a topic together with its settings, so that no topic is ever seen without them.
     pub async fn create_topic(
         &self,
         name: &str,
@@ -105,11 +110,23 @@ impl Registry {
         config: &BTreeMap<String, String>,
     ) -> Result<(), RegistryError> {
         let entity = format!("topics/{name}");
-        let left_over = self.config(&entity).await?;
-        self.put_config(&entity, config, left_over.version).await?;
-        let data = schema::encode_assignment(assignment);
-        self.zk.create(&paths::topic(name), &data, CreateMode::Persistent).await?;
-        Ok(())
+        let (path, settings) = (paths::config(&entity), schema::encode_config(config));
+        let topic = schema::encode_assignment(assignment);
+        loop {
+            let left_over = self.config(&entity).await?;
+            let multi = match left_over.version {
+                Some(version) => self.zk.multi().set(&path, &settings, version),
+                None => self.zk.multi().create(&path, &settings, CreateMode::Persistent),
+            };
+            match multi.create(&paths::topic(name), &topic, CreateMode::Persistent).commit().await {
+                Ok(_) => return Ok(()),
+                Err(Error::Transaction { index: 1, error }) => return Err((*error).into()),
+                // Settings of that name came or went meanwhile.
+                Err(Error::Transaction { index: 0, error })
+                    if matches!(*error, Error::BadVersion | Error::NoNode | Error::NodeExists) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Replaces a topic's assignment, provided that it still has that version.
@@ -129,6 +146,18 @@ impl Registry {
             Ok(_) | Err(Error::NodeExists) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Waits until nothing is left of a topic, so that one of its name can be made.
+    pub async fn until_gone(&self, name: &str) -> Result<(), RegistryError> {
+        let path = paths::topic(name);
+        while self.zk.exists(&path).await?.is_some() {
+            let (is_there, mut watch) = self.zk.exists_and_watch(&path).await?;
+            if is_there.is_some() {
+                watch.next().await;
+            }
+        }
+        Ok(())
     }
 
     /// Everything that happens to topics: they come, go, and get other assignments. Their partitions are seen as well.
@@ -172,12 +201,14 @@ impl Registry {
             Write::RemoveTopic(topic, partitions) => {
                 self.remove_topic(epoch_version, topic, partitions).await
             }
-            Write::RemoveWish(topic) => self.remove(epoch_version, &[paths::delete_topic(topic)]).await,
+            Write::RemoveWish(topic) => self.remove(epoch_version, vec![paths::delete_topic(topic)]).await,
         }
     }
 
     fn fenced(&self, epoch_version: i32) -> Multi<'_> {
-        self.zk.multi().check(paths::CONTROLLER_EPOCH, epoch_version)
+        const ANY_VERSION: i32 = -1;
+        let forgets = planted::is(Mistake::ControllerUnfenced);
+        self.zk.multi().check(paths::CONTROLLER_EPOCH, if forgets { ANY_VERSION } else { epoch_version })
     }
 
     async fn create_states(
@@ -205,34 +236,36 @@ impl Registry {
         topic: &str,
         partitions: &[i32],
     ) -> Result<Result<Vec<i32>, WriteError>, RegistryError> {
-        let mut paths_below = Vec::new();
+        let mut below = Vec::new();
         for &partition in partitions {
-            paths_below.push(paths::partition_state(topic, partition));
-            paths_below.push(paths::partition(topic, partition));
+            below.push(paths::partition_state(topic, partition));
+            below.push(paths::partition(topic, partition));
         }
-        paths_below.extend([
-            paths::partitions(topic),
-            paths::topic(topic),
-            paths::config(&format!("topics/{topic}")),
-            paths::delete_topic(topic),
-        ]);
-        self.remove(epoch_version, &paths_below).await
+        below.push(paths::partitions(topic));
+        for path in below {
+            if let Err(error) = self.remove(epoch_version, vec![path]).await? {
+                return Ok(Err(error));
+            }
+        }
+        // At once: whatever has this name from then on is another topic.
+        let config = paths::config(&format!("topics/{topic}"));
+        self.remove(epoch_version, vec![config, paths::topic(topic), paths::delete_topic(topic)]).await
     }
 
-    /// Removes nodes in this order; those that are gone already are no failure.
-    async fn remove(
+    /// Removes nodes together, if no other controller took over; those that are gone already are no failure.
+    pub async fn remove(
         &self,
         epoch_version: i32,
-        paths: &[String],
+        mut paths: Vec<String>,
     ) -> Result<Result<Vec<i32>, WriteError>, RegistryError> {
-        for path in paths {
-            match self.fenced(epoch_version).delete(path, None).commit().await {
-                Err(Error::Transaction { index: 1, error }) if *error == Error::NoNode => {}
-                result => {
-                    if let Err(error) = judge(result)? {
-                        return Ok(Err(error));
-                    }
+        while !paths.is_empty() {
+            let multi = self.fenced(epoch_version);
+            let multi = paths.iter().fold(multi, |multi, path| multi.delete(path, None));
+            match multi.commit().await {
+                Err(Error::Transaction { index, error }) if index > 0 && *error == Error::NoNode => {
+                    paths.remove(index - 1);
                 }
+                result => return judge(result),
             }
         }
         Ok(Ok(Vec::new()))
@@ -257,12 +290,4 @@ fn judge(result: Result<Vec<MultiOutcome>, Error>) -> Result<Result<Vec<i32>, Wr
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Topics whose settings let a replica lead that is not in sync.
-fn unclean(configs: &BTreeMap<String, BTreeMap<String, String>>) -> BTreeSet<String> {
-    let says_so = |values: &BTreeMap<String, String>| {
-        values.get("unclean.leader.election.enable").is_some_and(|value| value == "true")
-    };
-    configs.iter().filter(|(_, values)| says_so(values)).map(|(name, _)| name.clone()).collect()
 }

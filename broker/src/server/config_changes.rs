@@ -14,7 +14,7 @@ use crate::registry::{Registry, RegistryError};
 
 /// Notices of changes are kept so long for brokers that were away.
 const CHANGES_KEPT_MS: i64 = 15 * 60 * 1000;
-const ALL_BROKERS: &str = "brokers/<default>";
+pub(super) const ALL_BROKERS: &str = "brokers/<default>";
 
 /// Takes over settings as they change.
 pub(super) async fn follow(broker: &Arc<Broker>, registry: &Registry) -> Result<(), RegistryError> {

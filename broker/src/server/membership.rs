@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::config_changes;
-use super::controlling::{self, Ask, Control, Orders};
+use super::controlling::{Ask, Orders};
+use super::elections::Candidate;
 use super::{Broker, Session, clock, log_dirs};
-use crate::registry::controller::Elected;
 use crate::registry::schema::Registration;
 use crate::registry::{Registry, RegistryError};
 
@@ -82,8 +82,13 @@ impl Member {
     async fn live(&mut self, registry: &Registry, epoch: i64) -> Result<(), RegistryError> {
         let mut states = registry.session().states();
         let broker = Arc::clone(&self.broker);
+        let (asks, orders) = (&mut self.asks, &self.orders);
+        let values = &broker.config.values;
+        let candidate = Candidate { registry, me: broker.id, values, asks, orders };
+        let session = |is_controller| Some(Session { registry: registry.clone(), epoch, is_controller });
+        let tell = |is_controller| drop(broker.session.send_replace(session(is_controller)));
         tokio::select! {
-            result = self.elections(registry, epoch) => result,
+            result = candidate.run(clock::wall_ms, tell) => result,
             result = config_changes::follow(&broker, registry) => result,
             result = log_dirs::tell(&broker, registry) => result,
             () = async {
@@ -93,31 +98,6 @@ impl Member {
                     }
                 }
             } => Err(client::zk::Error::SessionExpired.into()),
-        }
-    }
-
-    async fn elections(&mut self, registry: &Registry, epoch: i64) -> Result<(), RegistryError> {
-        let me = self.broker.id;
-        loop {
-            let mut watch = registry.watch_controller().await?;
-            let elected = registry.elect(me, clock::wall_ms()).await?;
-            let session = |is_controller| Some(Session { registry: registry.clone(), epoch, is_controller });
-            match elected {
-                Elected::Other(other) => {
-                    tracing::info!(controller = other, "another broker is the controller");
-                    self.broker.session.send_replace(session(false));
-                    watch.changed().await.ok_or(client::zk::Error::SessionExpired)?;
-                }
-                Elected::Me { epoch, epoch_version } => {
-                    self.broker.session.send_replace(session(true));
-                    let (asks, orders) = (&mut self.asks, &self.orders);
-                    let control = Control { registry, me, epoch, epoch_version, asks, orders };
-                    let over = controlling::control(control).await?;
-                    tracing::info!(epoch, why = ?over, "this broker is the controller no more");
-                    self.broker.session.send_replace(session(false));
-                    registry.resign().await?;
-                }
-            }
         }
     }
 }

@@ -3,15 +3,19 @@
 pub mod clock;
 mod config_changes;
 pub mod controlling;
+pub mod elections;
 pub mod group_shell;
 mod log_dirs;
+mod log_threads;
 mod membership;
 pub mod metrics;
 pub mod producer_ids;
 pub mod quotas;
 pub mod random;
 mod replica_task;
+pub(crate) mod seldom;
 mod start;
+mod times;
 mod topic_configs;
 
 use std::sync::{Arc, Mutex};
@@ -25,6 +29,7 @@ use crate::config::{Config, tls_configs};
 use crate::controller::Answer;
 use crate::limits;
 use crate::net::listener::Places;
+use crate::net::memory::RequestMemory;
 use crate::net::tls::Certificates;
 use crate::registry::Registry;
 use crate::replicas::Replicas;
@@ -53,6 +58,7 @@ pub struct Broker {
     pub producer_ids: ProducerIds,
     pub fetch_sessions: Mutex<FetchSessions>,
     pub places: Arc<Places>,
+    pub request_memory: RequestMemory,
     pub quotas: QuotaShell,
     pub certificates: Certificates,
     pub metrics: Metrics,

@@ -12,23 +12,27 @@ use super::controlling::{Ask, Orders};
 use super::{Broker, clock};
 use crate::cluster::OFFSETS_TOPIC;
 use crate::controller::{Event, Order, PartitionName, PartitionOrder};
+use crate::log::LogError;
 
 /// Does orders until there are no more.
 pub(super) async fn run(broker: Arc<Broker>, mut orders: mpsc::Receiver<Orders>, reports: mpsc::Sender<Ask>) {
     while let Some(orders) = orders.recv().await {
+        if orders.broker != broker.id {
+            tracing::warn!(broker = orders.broker, "orders to other brokers are not sent by this release");
+            continue;
+        }
         if let Order::Lead(partitions) = &orders.order {
             learn_settings(&broker, partitions).await;
         }
         let broker_for_thread = Arc::clone(&broker);
         let done = tokio::task::spawn_blocking(move || carry_out(&broker_for_thread, orders)).await;
-        let Ok(deleted) = done else {
+        let Ok(events) = done else {
             // A bug in carrying out one order must not be followed by others on top of it.
             tracing::error!("an order of the controller ended in a panic; this broker stops");
             std::process::exit(70);
         };
-        for (partition, result) in deleted {
-            let report = Event::Deleted { broker: broker.id, partition, result };
-            if reports.send(Ask::Report(report)).await.is_err() {
+        for event in events {
+            if reports.send(Ask::Report(event)).await.is_err() {
                 return;
             }
         }
@@ -52,16 +56,24 @@ async fn learn_settings(broker: &Arc<Broker>, partitions: &[PartitionOrder]) {
     }
 }
 
-/// Returns what became of replicas that were to be deleted.
-fn carry_out(broker: &Arc<Broker>, orders: Orders) -> Vec<(PartitionName, Result<(), ErrorCode>)> {
+/// Returns what the controller is to know of it: replicas that cannot be used, and what became of those to be deleted.
+fn carry_out(broker: &Arc<Broker>, orders: Orders) -> Vec<Event> {
     match orders.order {
         Order::Lead(partitions) => {
-            for order in &partitions {
-                lead(broker, order);
+            let mut failed = Vec::new();
+            for order in partitions {
+                if let Err(error) = lead(broker, &order) {
+                    let PartitionOrder { topic, partition, .. } = order;
+                    tracing::error!(topic, partition, %error, "cannot lead a partition");
+                    failed.push((topic, partition));
+                }
             }
             // Who waits for this broker to lead looks again.
             broker.image.send_modify(|_| ());
-            Vec::new()
+            if failed.is_empty() {
+                return Vec::new();
+            }
+            vec![Event::ReplicasFailed { broker: broker.id, partitions: failed }]
         }
         Order::Inform { partitions } => {
             broker.image.send_modify(|image| {
@@ -74,22 +86,23 @@ fn carry_out(broker: &Arc<Broker>, orders: Orders) -> Vec<(PartitionName, Result
             });
             Vec::new()
         }
-        Order::Delete(partitions) => {
-            partitions.into_iter().map(|name| (name.clone(), delete(broker, &name))).collect()
+        Order::Delete { topic_id, partitions } => {
+            let report = |partition| {
+                let result = delete(broker, &partition);
+                Event::Deleted { broker: broker.id, topic_id, partition, result }
+            };
+            partitions.into_iter().map(report).collect()
         }
     }
 }
 
-fn lead(broker: &Arc<Broker>, order: &PartitionOrder) {
+fn lead(broker: &Arc<Broker>, order: &PartitionOrder) -> Result<(), LogError> {
     let settings = broker.topic_configs.of(&order.topic);
-    let result = broker.replicas.follow_order(order, settings, clock::wall_ms());
-    if let Err(error) = result {
-        tracing::error!(topic = order.topic, partition = order.partition, %error, "cannot lead a partition");
-        return;
-    }
+    broker.replicas.follow_order(order, settings, clock::wall_ms())?;
     if order.topic == OFFSETS_TOPIC {
         broker.groups.follow_order(broker, order);
     }
+    Ok(())
 }
 
 fn delete(broker: &Arc<Broker>, (topic, partition): &PartitionName) -> Result<(), ErrorCode> {

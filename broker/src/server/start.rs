@@ -1,7 +1,7 @@
 //! In which order does a broker come up, and go?
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use super::metrics::Metrics;
 use super::producer_ids::ProducerIds;
 use super::quotas::QuotaShell;
 use super::topic_configs::TopicConfigs;
-use super::{Broker, clock, random, replica_task};
+use super::{Broker, clock, log_threads, random, replica_task};
 use crate::api::{self, FetchSessions};
 use crate::cluster::Image;
-use crate::config::{Config, ConnectionLimits, LogsConfig, topic_settings};
+use crate::config::{Config, ConnectionLimits, topic_settings};
 use crate::limits;
 use crate::log::checkpoint::MetaProperties;
-use crate::log::manager::{Intervals, LogManager};
-use crate::log::{Disk, LogError, RealDisk, TopicConfig};
+use crate::log::{Intervals, LogDir, LogError, LogManager, RealDisk, TopicConfig};
 use crate::net::listener::{Door, Places};
+use crate::net::memory::RequestMemory;
 use crate::net::operations;
 use crate::net::tls::Certificates;
 use crate::registry::schema::Registration;
@@ -31,12 +31,8 @@ use crate::replicas::Replicas;
 
 /// How long the controller may take to be there before topics are made that the configuration wants.
 const WANTED_WITHIN: Duration = Duration::from_secs(30);
-/// How often logs are looked after.
-const LOG_TICK: Duration = Duration::from_secs(1);
 /// How long a stop waits for what clients still have under way.
 const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(2);
-/// How soon the threads that look after logs see that they are to stop.
-const STOP_SEEN_WITHIN: Duration = Duration::from_millis(100);
 /// How long clients wait outside until this broker leads what it should: those that come in before are sent away.
 const LEADING_WITHIN: Duration = Duration::from_secs(10);
 
@@ -60,8 +56,6 @@ pub enum StartError {
     OtherCluster { dir: PathBuf, found: String, wanted: String },
     #[error("{0}")]
     Settings(String),
-    #[error("cannot use {}: {error}", dir.display())]
-    Directory { dir: PathBuf, error: std::io::Error },
     #[error("TLS: {0}")]
     Tls(String),
     #[error("cannot start a thread: {0}")]
@@ -120,6 +114,7 @@ impl Running {
             producer_ids: ProducerIds::default(),
             fetch_sessions: Mutex::new(FetchSessions::new(config.fetch.sessions_max)),
             places: Places::new(connection_limits, config.quotas.windows),
+            request_memory: RequestMemory::new(config.connections.request_memory_bytes),
             quotas: QuotaShell::new(config.quotas),
             certificates,
             metrics: Metrics::default(),
@@ -146,12 +141,7 @@ impl Running {
             last_session: None,
         };
         let member = tokio::spawn(member.run(registry, epoch));
-        let mut log_threads =
-            vec![tick_logs(Arc::clone(&logs), stopped.clone()).map_err(StartError::Thread)?];
-        if broker.config.logs.cleaner {
-            let cleaner = clean_logs(Arc::clone(&logs), broker.config.logs, stopped.clone());
-            log_threads.push(cleaner.map_err(StartError::Thread)?);
-        }
+        let log_threads = log_threads::start(&broker, &stopped).map_err(StartError::Thread)?;
         let operations = match broker.config.operations {
             Some(address) => Some(operations::serve(Arc::clone(&broker), address, stopped.clone()).await?),
             None => None,
@@ -281,21 +271,28 @@ async fn open_logs(config: &Config, registry: &Registry) -> Result<LogManager, S
         ..Intervals::default()
     };
     let opened = tokio::task::spawn_blocking(move || {
-        let mut disks: Vec<Arc<dyn Disk>> = Vec::new();
-        for dir in dirs {
-            std::fs::create_dir_all(&dir)
-                .map_err(|error| StartError::Directory { dir: dir.clone(), error })?;
-            disks.push(Arc::new(RealDisk::open(&dir)?));
-        }
+        let dirs = dirs.iter().map(|dir| open_dir(dir)).collect::<Result<Vec<LogDir>, LogError>>()?;
         let none = std::collections::BTreeMap::new();
         let defaults = topic_settings(&none, &values).map_err(StartError::Settings)?.log;
         let config_of = |topic: &str| -> Arc<TopicConfig> {
             let settings = topic_settings(overrides.get(topic).unwrap_or(&none), &values);
             Arc::new(settings.map_or_else(|_| defaults.clone(), |settings| settings.log))
         };
-        Ok(LogManager::open(disks, &config_of, 1, intervals, clock::wall_ms())?)
+        Ok(LogManager::open(dirs, &config_of, 1, intervals, clock::wall_ms())?)
     });
     opened.await.map_err(|panic| StartError::Settings(panic.to_string()))?
+}
+
+/// Opens a data directory. What the disk has against it keeps away what is in it, and nothing else; but somebody else
+/// who uses it is no matter of disks.
+fn open_dir(path: &Path) -> Result<LogDir, LogError> {
+    // Clients tell directories by their whole paths.
+    let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    match RealDisk::open(path) {
+        Ok(disk) => Ok(LogDir::new(Arc::new(disk))),
+        Err(error @ LogError::Io { .. }) => Ok(LogDir::unusable(path, &error)),
+        Err(error) => Err(error),
+    }
 }
 
 fn millis(time: Duration) -> i64 {
@@ -348,49 +345,6 @@ fn registration(config: &Config, doors: &[Door]) -> Registration {
         }
     }
     Registration { endpoints, rack: config.rack.clone(), timestamp_ms: clock::wall_ms() }
-}
-
-/// Looks after the logs on a thread that may wait for disks.
-fn tick_logs(
-    logs: Arc<LogManager>,
-    stop: watch::Receiver<bool>,
-) -> std::io::Result<std::thread::JoinHandle<()>> {
-    let run = move || {
-        let mut next = std::time::Instant::now();
-        while !*stop.borrow() {
-            std::thread::sleep(STOP_SEEN_WITHIN);
-            if std::time::Instant::now() < next {
-                continue;
-            }
-            next = std::time::Instant::now() + LOG_TICK;
-            logs.tick(clock::wall_ms());
-            if logs.dirs().iter().all(|dir| dir.failure().is_some()) {
-                tracing::error!("every data directory has failed; this broker stops");
-                std::process::exit(1);
-            }
-        }
-    };
-    std::thread::Builder::new().name("logs".into()).spawn(run)
-}
-
-/// Compacts logs, the dirtiest first, on a thread of its own.
-fn clean_logs(
-    logs: Arc<LogManager>,
-    config: LogsConfig,
-    stop: watch::Receiver<bool>,
-) -> std::io::Result<std::thread::JoinHandle<()>> {
-    let run = move || {
-        while !*stop.borrow() {
-            if logs.clean_one(config.cleaner_buffer_bytes, clock::wall_ms()) {
-                continue;
-            }
-            let rested_at = std::time::Instant::now() + config.cleaner_backoff;
-            while !*stop.borrow() && std::time::Instant::now() < rested_at {
-                std::thread::sleep(STOP_SEEN_WITHIN);
-            }
-        }
-    };
-    std::thread::Builder::new().name("cleaner".into()).spawn(run)
 }
 
 /// Which session was the last of the broker that this directory belongs to. The directory's lock says that it is over, so

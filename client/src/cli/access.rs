@@ -1,5 +1,7 @@
 //! Who may do what: lists as text, and the commands about them.
 
+use std::io::Write;
+
 use anyhow::{Context, Result, bail};
 
 use super::flags::Format;
@@ -54,7 +56,7 @@ pub(super) async fn acl(
     let Some(new) = new else {
         let (list, _) = zk.get_acl(path).await.with_context(|| path.to_owned())?;
         if format == Format::Table {
-            println!("{}", print(&list));
+            writeln!(std::io::stdout(), "{}", print(&list))?;
             return Ok(());
         }
         let mut table = Table::new(&["scheme", "id", "perms"]);

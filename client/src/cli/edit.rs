@@ -17,7 +17,7 @@ pub(super) async fn edit(zk: &Coordinator, path: &str) -> Result<()> {
     let file = spread_out(path, &data)?;
     run_editor(&file).await.with_context(|| kept(&file))?;
     let edited = fs::read(&file).with_context(|| file.display().to_string())?;
-    if edited == data {
+    if *edited == *data {
         eprintln!("{path} is as it was");
     } else {
         match zk.set(path, &edited, stat.version).await {

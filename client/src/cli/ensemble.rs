@@ -1,5 +1,6 @@
 //! The servers themselves: who they are and how they are.
 
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -22,7 +23,7 @@ pub(super) async fn config(zk: &Coordinator, format: Format) -> Result<()> {
     let (data, _) = zk.config().await?;
     let text = String::from_utf8_lossy(&data);
     if format == Format::Table {
-        println!("{}", text.trim_end());
+        writeln!(std::io::stdout(), "{}", text.trim_end())?;
         return Ok(());
     }
     let mut table = Table::new(&["key", "value"]);
@@ -55,7 +56,7 @@ pub(super) async fn reconfig(
             .if_version(i64::from_str_radix(digits, 16).context("the version is no hexadecimal number")?);
     }
     let (data, _) = zk.reconfig(change).await?;
-    println!("{}", String::from_utf8_lossy(&data).trim_end());
+    writeln!(std::io::stdout(), "{}", String::from_utf8_lossy(&data).trim_end())?;
     Ok(())
 }
 
@@ -77,10 +78,14 @@ pub(super) async fn four_letter(args: &Args, word: &str) -> Result<u8> {
     let mut failed = false;
     for (host, port) in &hosts {
         if hosts.len() > 1 {
-            println!("# {host}:{port}");
+            writeln!(std::io::stdout(), "# {host}:{port}")?;
         }
         match ask(host, *port, word).await {
-            Ok(answer) => println!("{}", answer.trim_end()),
+            Ok(answer) => {
+                // A probe must not take the refusal of its word for an answer.
+                failed |= answer.contains("is not in the whitelist");
+                writeln!(std::io::stdout(), "{}", answer.trim_end())?;
+            }
             Err(error) => {
                 failed = true;
                 eprintln!("coordctl: {host}:{port}: {error:#}");
@@ -90,54 +95,102 @@ pub(super) async fn four_letter(args: &Args, word: &str) -> Result<u8> {
     Ok(failed.into())
 }
 
+/// What a server says about itself, a `Key: value` in each line.
+#[derive(Debug)]
+struct Standing(Result<String>);
+
+impl Standing {
+    fn field(&self, key: &str) -> Option<&str> {
+        let answer = self.0.as_ref().ok()?;
+        answer.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
+    }
+
+    fn value(&self, key: &str) -> Value {
+        self.field(key).map_or(Value::Null, |text| match text.parse::<u64>() {
+            Ok(number) => number.into(),
+            Err(_) => text.into(),
+        })
+    }
+
+    /// Only of a server that serves.
+    fn mode(&self) -> Option<&str> {
+        self.field("Mode:")
+    }
+
+    fn leads(&self) -> bool {
+        matches!(self.mode(), Some("leader" | "standalone"))
+    }
+
+    fn zxid(&self) -> Option<u64> {
+        u64::from_str_radix(self.field("Zxid:")?.trim_start_matches("0x"), 16).ok()
+    }
+
+    /// What it does, or why nobody knows.
+    fn role(&self) -> String {
+        match (self.mode(), &self.0) {
+            (Some(mode), _) => mode.to_owned(),
+            (None, Ok(answer)) => answer.lines().next().unwrap_or("no answer").to_owned(),
+            (None, Err(error)) => format!("{error:#}"),
+        }
+    }
+}
+
+/// How many transactions a server is behind the leader. Nobody can tell when they are in different epochs.
+fn lag(leader: Option<u64>, zxid: Option<u64>) -> Option<u64> {
+    let (leader, zxid) = (leader?, zxid?);
+    // They were not asked at the same moment.
+    (leader >> 32 == zxid >> 32).then(|| leader.saturating_sub(zxid))
+}
+
 pub(super) async fn status(args: &Args) -> Result<u8> {
     let hosts = Hosts::parse(&args.server)?.hosts;
     let columns =
-        &["server", "role", "zxid", "latency ms", "connections", "outstanding", "znodes", "version"];
+        &["server", "role", "zxid", "lag", "latency ms", "connections", "outstanding", "znodes", "version"];
     let mut table = Table::new(columns);
-    let (mut serving, mut leading) = (0, 0);
     // All at once: one that hangs holds up nobody.
     let answers: Vec<_> = hosts
         .iter()
         .cloned()
         .map(|(host, port)| tokio::spawn(async move { ask(&host, port, "srvr").await }))
         .collect();
-    for ((host, port), answer) in hosts.iter().zip(answers) {
-        let server = format!("{host}:{port}");
-        let answer = answer.await.map_err(anyhow::Error::from).and_then(|answer| answer);
-        let field = |key: &str| {
-            let answer = answer.as_ref().ok()?;
-            answer.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
-        };
-        let role = match (field("Mode:"), &answer) {
-            (Some(mode), _) => {
-                serving += 1;
-                leading += usize::from(mode == "leader" || mode == "standalone");
-                mode
-            }
-            (None, Ok(answer)) => answer.lines().next().unwrap_or("no answer").to_owned(),
-            (None, Err(error)) => format!("{error:#}"),
-        };
-        let value = |key: &str| {
-            field(key).map_or(Value::Null, |text| match text.parse::<u64>() {
-                Ok(number) => number.into(),
-                Err(_) => text.into(),
-            })
-        };
-        let version =
-            field("Zookeeper version:").map(|text| text.split(['-', ',']).next().unwrap_or("").to_owned());
+    let mut servers = Vec::new();
+    for answer in answers {
+        servers.push(Standing(answer.await.map_err(anyhow::Error::from).flatten()));
+    }
+    let serving = servers.iter().filter(|server| server.mode().is_some()).count();
+    let leading = servers.iter().filter(|server| server.leads()).count();
+    let leader = servers.iter().find(|server| server.leads()).and_then(Standing::zxid);
+    for ((host, port), server) in hosts.iter().zip(&servers) {
+        // Shortest, mean and longest.
+        let latency = server.field("Latency min/avg/max:").and_then(|text| text.split('/').nth(1));
+        let version = server.field("Zookeeper version:").and_then(|text| text.split(['-', ',']).next());
         table.row([
-            server.into(),
-            role.into(),
-            value("Zxid:"),
-            // Shortest, mean and longest.
-            field("Latency min/avg/max:").and_then(|text| text.split('/').nth(1)?.parse::<f64>().ok()).into(),
-            value("Connections:"),
-            value("Outstanding:"),
-            value("Node count:"),
+            format!("{host}:{port}").into(),
+            server.role().into(),
+            server.value("Zxid:"),
+            lag(leader, server.zxid()).into(),
+            latency.and_then(|mean| mean.parse::<f64>().ok()).into(),
+            server.value("Connections:"),
+            server.value("Outstanding:"),
+            server.value("Node count:"),
             version.into(),
         ]);
     }
     table.print(args.format)?;
     Ok(u8::from(serving < hosts.len() || leading != 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_is_counted_within_an_epoch() {
+        let (leader, epoch) = (Some(0x2_0000_0010), 1 << 32);
+        assert_eq!(lag(leader, leader), Some(0));
+        assert_eq!(lag(leader, Some(0x2_0000_000a)), Some(6));
+        assert_eq!(lag(leader, Some(0x2_0000_0011)), Some(0), "asked later");
+        assert_eq!(lag(leader, leader.map(|zxid| zxid - epoch)), None);
+        assert_eq!(lag(None, leader), None);
+    }
 }

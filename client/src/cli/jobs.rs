@@ -16,7 +16,7 @@ const NO_WAIT: Duration = Duration::from_secs(1);
 pub(super) async fn queue(zk: &Coordinator, command: &QueueCommand) -> Result<u8> {
     match command {
         QueueCommand::Put { path, data, priority } => {
-            let element = data_of(data)?;
+            let element = data_of(data).await?;
             zk.locking_queue(path).put(&element, *priority).await.with_context(|| path.clone())?;
             Ok(0)
         }

@@ -11,6 +11,7 @@ mod manual;
 mod output;
 mod places;
 mod progress;
+mod putting;
 mod quota;
 mod run;
 mod search;
@@ -22,6 +23,7 @@ mod walk;
 mod zkcli;
 mod znodes;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -30,6 +32,7 @@ use clap::{CommandFactory, Parser};
 use self::args::Args;
 use self::flags::{Command, Flags, Format, SessionCommand};
 use self::output::complain;
+use self::subtrees::Subtree;
 use crate::zk::Coordinator;
 
 /// It did not work.
@@ -110,6 +113,13 @@ async fn without_session(command: &Command, args: &Args) -> Result<Option<u8>> {
 }
 
 async fn with_session(zk: &Coordinator, command: Command, args: &Args, format: Format) -> Result<u8> {
+    let code = carry_out(zk, command, args, format).await?;
+    // What ends no line would wait for the end of the process, and a disk that is full would be nobody's failure.
+    std::io::stdout().flush()?;
+    Ok(code)
+}
+
+async fn carry_out(zk: &Coordinator, command: Command, args: &Args, format: Format) -> Result<u8> {
     let other = async |server: &Option<String>| match server {
         Some(server) => args.connect(server).await,
         None => Ok(zk.clone()),
@@ -142,12 +152,16 @@ async fn with_session(zk: &Coordinator, command: Command, args: &Args, format: F
         }
         Command::Mv { from, to } => subtrees::mv(zk, &from, &to).await?,
         Command::Diff { from, to, to_server } => {
-            let any = subtrees::diff(zk, &from, &other(&to_server).await?, &to, format).await?;
+            let other = other(&to_server).await?;
+            let any = subtrees::diff(Subtree { zk, root: &from }, Subtree { zk: &other, root: &to }, format)
+                .await?;
             return Ok(u8::from(any));
         }
         Command::Mirror { from, to, to_server, delete, dry_run, follow } => {
             let how = subtrees::Mirror { delete, dry_run, follow };
-            subtrees::mirror(zk, &from, &other(&to_server).await?, &to, &how, format).await?;
+            let other = other(&to_server).await?;
+            let (from, to) = (Subtree { zk, root: &from }, Subtree { zk: &other, root: &to });
+            subtrees::mirror(from, to, &how, format).await?;
         }
         Command::Watch { path, recursive } => changes::watch(zk, &path, recursive, format).await?,
         Command::Export { path } => transfer::export(zk, &path).await?,

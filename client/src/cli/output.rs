@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
 use super::flags::Format;
+use crate::zk::Data;
 
 pub(super) const BOLD: &str = "1";
 pub(super) const RED: &str = "31";
@@ -124,9 +125,10 @@ fn printable(character: char) -> Vec<char> {
     if character.is_control() { character.escape_default().collect() } else { vec![character] }
 }
 
-/// Data as JSON: a text if it is one, else its base64 under another name.
-pub(super) fn data_field(data: &[u8]) -> (&'static str, Value) {
+/// Data as JSON: null or a text if it is one, else its base64 under another name.
+pub(super) fn data_field(data: &Data) -> (&'static str, Value) {
     match std::str::from_utf8(data) {
+        Ok(_) if data.is_null() => ("data", Value::Null),
         Ok(text) => ("data", text.into()),
         Err(_) => ("data_base64", BASE64_STANDARD.encode(data).into()),
     }
@@ -146,7 +148,8 @@ mod tests {
 
     #[test]
     fn data_is_text_or_base64() {
-        assert_eq!(data_field(b"x"), ("data", "x".into()));
-        assert_eq!(data_field(&[0xff]), ("data_base64", "/w==".into()));
+        assert_eq!(data_field(&b"x".as_slice().into()), ("data", "x".into()));
+        assert_eq!(data_field(&Data::NULL), ("data", Value::Null));
+        assert_eq!(data_field(&[0xff].as_slice().into()), ("data_base64", "/w==".into()));
     }
 }

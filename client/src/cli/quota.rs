@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::flags::Format;
@@ -71,6 +71,7 @@ pub(super) async fn quota(
     remove_all: bool,
     format: Format,
 ) -> Result<()> {
+    check(subject)?;
     if remove_all {
         remove(zk, subject).await
     } else if wanted.is_empty() {
@@ -80,11 +81,16 @@ pub(super) async fn quota(
     }
 }
 
+/// Limits are kept by path below a place of their own, where the root and that place itself have none.
+fn check(subject: &str) -> Result<()> {
+    let is_theirs = subject == "/" || subject == "/zookeeper" || subject.starts_with("/zookeeper/");
+    ensure!(!is_theirs, "{subject} cannot have limits");
+    Ok(())
+}
+
 /// Changes those limits that are given; a negative one is none.
 pub(super) async fn set(zk: &Coordinator, subject: &str, wanted: Limits) -> Result<()> {
-    if subject == "/" || subject.starts_with("/zookeeper") {
-        bail!("{subject} cannot have limits");
-    }
+    check(subject)?;
     let (limits, stats) = znodes(subject);
     let old = match zk.get(&limits).await {
         Ok((data, stat)) => Some((parse(&data), stat.version)),

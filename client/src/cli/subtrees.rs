@@ -1,7 +1,7 @@
 //! Two subtrees beside each other: moved, compared, made alike.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use super::flags::Format;
 use super::output::{GREEN, RED, YELLOW, print_line, styled};
 use super::progress::Progress;
-use super::transfer::{Counts, Kept, collect, place, put};
+use super::putting::{Putting, place};
+use super::transfer::{Kept, collect};
 use super::walk::{Znode, walk};
 use super::znodes::{delete_from_below, make_parents};
 use crate::zk::{Acl, Coordinator, CreateMode, Error, Notice};
@@ -60,6 +61,13 @@ pub(super) async fn mv(zk: &Coordinator, from: &str, to: &str) -> Result<()> {
 
 fn is_inside(path: &str, root: &str) -> bool {
     root == "/" || path.strip_prefix(root).is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
+/// A znode with all below it, where it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subtree<'a> {
+    pub(super) zk: &'a Coordinator,
+    pub(super) root: &'a str,
 }
 
 /// What one side has and the other has not, or has otherwise.
@@ -112,7 +120,7 @@ impl Difference {
         if format == Format::Table {
             let what = what.map(|what| format!(" ({what})")).unwrap_or_default();
             let line = format!("{sign} {below}{what}");
-            println!("{}", styled(std::io::stdout().is_terminal(), colour, &line));
+            writeln!(std::io::stdout(), "{}", styled(std::io::stdout().is_terminal(), colour, &line))?;
             return Ok(());
         }
         let what = what.map_or(Value::Null, Value::from);
@@ -121,14 +129,8 @@ impl Difference {
 }
 
 /// Whether there are any.
-pub(super) async fn diff(
-    zk: &Coordinator,
-    from: &str,
-    other: &Coordinator,
-    to: &str,
-    format: Format,
-) -> Result<bool> {
-    let found = differences(collect(zk, from).await?, collect(other, to).await?);
+pub(super) async fn diff(from: Subtree<'_>, to: Subtree<'_>, format: Format) -> Result<bool> {
+    let found = differences(collect(from.zk, from.root).await?, collect(to.zk, to.root).await?);
     found.iter().try_for_each(|difference| difference.print(format))?;
     Ok(!found.is_empty())
 }
@@ -141,24 +143,19 @@ pub(super) struct Mirror {
     pub(super) follow: bool,
 }
 
-pub(super) async fn mirror(
-    zk: &Coordinator,
-    from: &str,
-    other: &Coordinator,
-    to: &str,
-    how: &Mirror,
-    format: Format,
-) -> Result<()> {
-    if zk.session_id() == other.session_id() {
+pub(super) async fn mirror(from: Subtree<'_>, to: Subtree<'_>, how: &Mirror, format: Format) -> Result<()> {
+    if from.zk.session_id() == to.zk.session_id() {
         ensure!(
-            !is_inside(from, to) && !is_inside(to, from),
-            "one of {from} and {to} is inside of the other"
+            !is_inside(from.root, to.root) && !is_inside(to.root, from.root),
+            "one of {} and {} is inside of the other",
+            from.root,
+            to.root
         );
     }
     // Before the first look, so that no change falls between.
-    let mut watch = if how.follow { Some(zk.watch_recursive(from).await?) } else { None };
+    let mut watch = if how.follow { Some(from.zk.watch_recursive(from.root).await?) } else { None };
     loop {
-        once(zk, from, other, to, how, format).await?;
+        once(from, to, how, format).await?;
         let Some(watch) = &mut watch else { return Ok(()) };
         match watch.next().await {
             Some(Notice::Expired) => bail!("the session has expired"),
@@ -169,38 +166,30 @@ pub(super) async fn mirror(
     }
 }
 
-async fn once(
-    zk: &Coordinator,
-    from: &str,
-    other: &Coordinator,
-    to: &str,
-    how: &Mirror,
-    format: Format,
-) -> Result<()> {
-    let there = match other.exists(to).await.with_context(|| to.to_owned())? {
-        Some(_) => collect(other, to).await?,
+async fn once(from: Subtree<'_>, to: Subtree<'_>, how: &Mirror, format: Format) -> Result<()> {
+    let there = match to.zk.exists(to.root).await.with_context(|| to.root.to_owned())? {
+        Some(_) => collect(to.zk, to.root).await?,
         None => Vec::new(),
     };
-    let mut found = differences(collect(zk, from).await?, there);
+    let mut found = differences(collect(from.zk, from.root).await?, there);
     found.retain(|difference| how.delete || !matches!(difference, Difference::OnlyThere(_)));
     if how.dry_run {
         return found.iter().try_for_each(|difference| difference.print(format));
     }
     let mut progress = Progress::new("mirror", Some(found.len() as u64));
-    let (mut counts, mut gone) = (Counts::default(), Vec::new());
-    for difference in &found {
+    let (mut putting, mut gone) = (Putting::new(to.zk, to.root, true), Vec::new());
+    let is_different = !found.is_empty();
+    for difference in found {
         progress.step(1);
         match difference {
-            Difference::OnlyHere(kept) | Difference::Changed { ours: kept, .. } => {
-                put(other, to, kept, true, &mut counts).await?;
-            }
-            Difference::OnlyThere(below) => gone.push(place(to, below)),
+            Difference::OnlyHere(kept) | Difference::Changed { ours: kept, .. } => putting.put(kept).await?,
+            Difference::OnlyThere(below) => gone.push(place(to.root, &below)),
         }
     }
-    let deleted = gone.len();
-    delete_from_below(other, gone).await?;
+    let (counts, deleted) = (putting.finish().await?, gone.len());
+    delete_from_below(to.zk, gone).await?;
     drop(progress);
-    if !found.is_empty() || !how.follow {
+    if is_different || !how.follow {
         eprintln!("{counts}, {deleted} deleted");
     }
     Ok(())
@@ -211,7 +200,7 @@ mod tests {
     use super::*;
 
     fn kept(below: &str, data: &str) -> Kept {
-        Kept { below: below.to_owned(), data: data.as_bytes().to_vec(), acl: vec![Acl::open()] }
+        Kept { below: below.to_owned(), data: data.as_bytes().into(), acl: vec![Acl::open()] }
     }
 
     #[test]

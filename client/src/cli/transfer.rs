@@ -1,20 +1,19 @@
 //! Subtrees on their way: copies, exports, imports.
 
-use std::fmt;
-use std::io::{BufRead, Read, Write};
+use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use super::access;
 use super::output::data_field;
 use super::progress::Progress;
-use super::walk::{child, walk};
-use super::znodes::make_parents;
-use crate::zk::{Acl, Coordinator, CreateMode, Error};
+use super::putting::Putting;
+use super::walk::walk;
+use crate::zk::{Acl, Coordinator, Data, Error};
 
 /// Longer than the export of any znode that servers take.
 const LINE_BYTES_MAX: u64 = 8 << 20;
@@ -26,18 +25,27 @@ const RESERVED: &str = "/zookeeper";
 struct Line {
     /// Below the znode that was exported; empty for itself.
     path: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
+    /// The outer one says whether the field is there, the inner one that it is null.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    data: Option<Option<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
     acl: String,
 }
 
+fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(field).map(Some)
+}
+
 impl Line {
-    fn data(self) -> Result<Vec<u8>> {
+    fn data(self) -> Result<Data> {
         match (self.data, self.data_base64) {
-            (Some(text), None) => Ok(text.into_bytes()),
-            (None, Some(base64)) => BASE64_STANDARD.decode(base64).context("data_base64 is no base64"),
+            (Some(None), None) => Ok(Data::NULL),
+            (Some(Some(text)), None) => Ok(text.into_bytes().into()),
+            (None, Some(base64)) => {
+                let bytes = BASE64_STANDARD.decode(base64).context("data_base64 is no base64")?;
+                Ok(bytes.into())
+            }
             _ => anyhow::bail!("a line needs either data or data_base64"),
         }
     }
@@ -47,7 +55,7 @@ impl Line {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kept {
     pub(super) below: String,
-    pub(super) data: Vec<u8>,
+    pub(super) data: Data,
     pub(super) acl: Vec<Acl<'static>>,
 }
 
@@ -72,7 +80,7 @@ pub(super) async fn collect(zk: &Coordinator, root: &str) -> Result<Vec<Kept>> {
                 result => result.with_context(|| path.clone())?.0,
             };
             let below = if root == "/" { path.as_str() } else { &path[root.len()..] };
-            kept.push(Kept { below: below.trim_end_matches('/').to_owned(), data: data.to_vec(), acl });
+            kept.push(Kept { below: below.trim_end_matches('/').to_owned(), data: data.clone(), acl });
         }
     }
     Ok(kept)
@@ -84,9 +92,10 @@ pub(super) async fn export(zk: &Coordinator, root: &str) -> Result<()> {
     let mut progress = Progress::new("export", Some(all.len() as u64));
     for Kept { below, data, acl } in all {
         progress.step(1);
-        let (name, value) = data_field(&data);
-        let Value::String(value) = value else { unreachable!("data is a text or its base64") };
-        let (data, data_base64) = if name == "data" { (Some(value), None) } else { (None, Some(value)) };
+        let (data, data_base64) = match data_field(&data) {
+            ("data", value) => (Some(value.as_str().map(str::to_owned)), None),
+            (_, value) => (None, value.as_str().map(str::to_owned)),
+        };
         serde_json::to_writer(&mut out, &Line { path: below, data, data_base64, acl: access::print(&acl) })?;
         writeln!(out)?;
     }
@@ -94,22 +103,31 @@ pub(super) async fn export(zk: &Coordinator, root: &str) -> Result<()> {
 }
 
 pub(super) async fn import(zk: &Coordinator, root: &str, overwrite: bool) -> Result<()> {
-    let mut input = std::io::stdin().lock();
-    let (mut counts, mut progress) = (Counts::default(), Progress::new("import", None));
+    // Not by std, which would hold up the session with everything else while there is nothing to read.
+    let mut input = BufReader::new(tokio::io::stdin());
+    let (mut putting, mut progress) = (Putting::new(zk, root, overwrite), Progress::new("import", None));
     for number in 1.. {
-        let mut line = Vec::new();
-        input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
-        if line.is_empty() {
-            break;
+        match next(&mut input).await.with_context(|| format!("line {number}")) {
+            Ok(Some(kept)) => putting.put(kept).await?,
+            end => {
+                let counts = putting.finish().await?;
+                drop(progress);
+                end?;
+                eprintln!("{counts}");
+                break;
+            }
         }
-        ensure!((line.len() as u64) < LINE_BYTES_MAX, "line {number} is longer than any export makes one");
-        let kept = parse(&line).with_context(|| format!("line {number}"))?;
-        put(zk, root, &kept, overwrite, &mut counts).await?;
         progress.step(1);
     }
-    drop(progress);
-    eprintln!("{counts}");
     Ok(())
+}
+
+/// The znode of the next line; `None` after the last.
+async fn next(input: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Kept>> {
+    let mut line = Vec::new();
+    input.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await?;
+    ensure!((line.len() as u64) < LINE_BYTES_MAX, "it is longer than any export makes one");
+    if line.is_empty() { Ok(None) } else { parse(&line).map(Some) }
 }
 
 fn parse(line: &[u8]) -> Result<Kept> {
@@ -125,68 +143,16 @@ pub(super) async fn copy(
     to: &str,
     overwrite: bool,
 ) -> Result<()> {
-    let (mut counts, all) = (Counts::default(), collect(zk, from).await?);
+    let all = collect(zk, from).await?;
     let mut progress = Progress::new("copy", Some(all.len() as u64));
+    let mut putting = Putting::new(other, to, overwrite);
     for kept in all {
-        put(other, to, &kept, overwrite, &mut counts).await?;
+        putting.put(kept).await?;
         progress.step(1);
     }
+    let counts = putting.finish().await?;
     drop(progress);
     eprintln!("{counts}");
-    Ok(())
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    created: usize,
-    replaced: usize,
-    left: usize,
-}
-
-impl fmt::Display for Counts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} created, {} replaced, {} left as they were", self.created, self.replaced, self.left)
-    }
-}
-
-/// Where a znode belongs below another root.
-pub(super) fn place(root: &str, below: &str) -> String {
-    match below.strip_prefix('/') {
-        Some(below) => child(root, below),
-        None => root.to_owned(),
-    }
-}
-
-/// Puts one znode where it belongs.
-pub(super) async fn put(
-    zk: &Coordinator,
-    root: &str,
-    kept: &Kept,
-    overwrite: bool,
-    counts: &mut Counts,
-) -> Result<()> {
-    let path = place(root, &kept.below);
-    let named = || path.clone();
-    if kept.below.is_empty() {
-        make_parents(zk, &path).await?;
-    }
-    let created = match zk.create(&path, &kept.data, CreateMode::Persistent.acl(kept.acl.clone())).await {
-        Err(Error::NoNode) => {
-            make_parents(zk, &path).await?;
-            zk.create(&path, &kept.data, CreateMode::Persistent.acl(kept.acl.clone())).await
-        }
-        result => result,
-    };
-    match created {
-        Ok(_) => counts.created += 1,
-        Err(Error::NodeExists) if overwrite => {
-            zk.set(&path, &kept.data, None).await.with_context(named)?;
-            zk.set_acl(&path, &kept.acl, None).await.with_context(named)?;
-            counts.replaced += 1;
-        }
-        Err(Error::NodeExists) => counts.left += 1,
-        Err(error) => return Err(error).with_context(named),
-    }
     Ok(())
 }
 
@@ -199,7 +165,11 @@ mod tests {
         let kept = parse(br#"{"path":"/a","data":"x","acl":"world:anyone:r"}"#).unwrap();
         assert_eq!((kept.below.as_str(), &kept.data[..]), ("/a", &b"x"[..]));
         let kept = parse(br#"{"path":"","data_base64":"/w==","acl":"world:anyone:r"}"#).unwrap();
-        assert_eq!(kept.data, [0xff]);
+        assert_eq!(*kept.data, [0xff]);
+        for (text, is_null) in [("null", true), (r#""""#, false)] {
+            let line = format!(r#"{{"path":"","data":{text},"acl":"world:anyone:r"}}"#);
+            assert_eq!(parse(line.as_bytes()).unwrap().data.is_null(), is_null);
+        }
         for bad in [
             &b"{}"[..],
             br#"{"path":"/a","acl":"world:anyone:r"}"#,

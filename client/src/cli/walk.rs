@@ -1,9 +1,8 @@
 //! Going through a subtree, many requests at a time.
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
 
-use crate::zk::{Coordinator, Error, Stat};
+use crate::zk::{Coordinator, Data, Error, Stat};
 
 /// Znodes that are asked for at once: enough to keep the servers busy, few enough to hold.
 const AT_ONCE: usize = 500;
@@ -12,7 +11,7 @@ const AT_ONCE: usize = 500;
 #[derive(Debug)]
 pub(super) struct Znode {
     pub(super) path: String,
-    pub(super) data: Bytes,
+    pub(super) data: Data,
     pub(super) stat: Stat,
 }
 

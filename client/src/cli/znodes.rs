@@ -1,11 +1,12 @@
 //! Commands that read and change znodes.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 
 use super::access;
 use super::flags::Format;
@@ -72,7 +73,7 @@ pub(super) async fn ls(
         table.print(format)?;
     } else if format == Format::Json {
         let paths: Vec<String> = found.keys().map(|path| shown(path)).collect();
-        println!("{}", serde_json::to_string_pretty(&paths)?);
+        writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&paths)?)?;
     } else {
         let mut out = std::io::stdout().lock();
         for path in found.keys() {
@@ -140,19 +141,23 @@ pub(super) async fn stat(zk: &Coordinator, path: &str, format: Format) -> Result
     Ok(table.print(format)?)
 }
 
-/// What was typed, or the standard input for `-`.
-pub(super) fn data_of(argument: &str) -> Result<Vec<u8>> {
+/// What was typed, or the standard input for `-`; the session lives on while that is waited for.
+pub(super) async fn data_of(argument: &str) -> Result<Vec<u8>> {
     if argument != "-" {
         return Ok(argument.as_bytes().to_vec());
     }
     let mut data = Vec::new();
     // One byte more than any server takes by default is enough to be told that it is too much.
-    std::io::stdin().take(1 << 20).read_to_end(&mut data).context("cannot read the standard input")?;
+    tokio::io::stdin()
+        .take(1 << 20)
+        .read_to_end(&mut data)
+        .await
+        .context("cannot read the standard input")?;
     Ok(data)
 }
 
 pub(super) async fn set(zk: &Coordinator, path: &str, data: &str, version: Option<i32>) -> Result<()> {
-    zk.set(path, &data_of(data)?, version).await.with_context(|| path.to_owned())?;
+    zk.set(path, &data_of(data).await?, version).await.with_context(|| path.to_owned())?;
     Ok(())
 }
 
@@ -182,8 +187,9 @@ pub(super) async fn create(
     if parents {
         make_parents(zk, path).await?;
     }
-    let created = zk.create(path, &data_of(data)?, mode.acl(acl)).await.with_context(|| path.to_owned())?;
-    println!("{}", created.path);
+    let created =
+        zk.create(path, &data_of(data).await?, mode.acl(acl)).await.with_context(|| path.to_owned())?;
+    writeln!(std::io::stdout(), "{}", created.path)?;
     Ok(())
 }
 
@@ -193,6 +199,8 @@ pub(super) async fn make_parents(zk: &Coordinator, path: &str) -> Result<()> {
         let parent = &path[..at];
         match zk.create(parent, b"", CreateMode::Persistent).await {
             Ok(_) | Err(Error::NodeExists) => {}
+            // Who may not create it may still find it there.
+            Err(Error::NoAuth) if matches!(zk.exists(parent).await, Ok(Some(_))) => {}
             Err(error) => return Err(error).with_context(|| parent.to_owned()),
         }
     }

@@ -32,6 +32,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// At the start of a frame.
     pub fn new(bytes: &'a [u8]) -> Self {
         Reader { rest: bytes }
     }
@@ -56,14 +57,17 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
+    /// One byte; whatever is not zero is true.
     pub fn boolean(&mut self) -> Result<bool, DecodeError> {
         Ok(self.array::<1>()?[0] != 0)
     }
 
+    /// Four bytes.
     pub fn int(&mut self) -> Result<i32, DecodeError> {
         Ok(i32::from_be_bytes(self.array()?))
     }
 
+    /// Eight bytes.
     pub fn long(&mut self) -> Result<i64, DecodeError> {
         Ok(i64::from_be_bytes(self.array()?))
     }
@@ -151,20 +155,25 @@ fn decode_cesu8(bytes: &[u8]) -> String {
 
 /// Writing to a growing buffer.
 pub trait Writer {
+    /// Bytes as they are.
     fn bytes(&mut self, bytes: &[u8]);
 
+    /// One byte.
     fn boolean(&mut self, value: bool) {
         self.bytes(&[value as u8]);
     }
 
+    /// Four bytes.
     fn int(&mut self, value: i32) {
         self.bytes(&value.to_be_bytes());
     }
 
+    /// Eight bytes.
     fn long(&mut self, value: i64) {
         self.bytes(&value.to_be_bytes());
     }
 
+    /// Bytes with their length before them, −1 for null.
     fn buffer(&mut self, value: Option<&[u8]>) {
         match value {
             None => self.int(-1),
@@ -175,14 +184,17 @@ pub trait Writer {
         }
     }
 
+    /// Text with its length before it.
     fn string(&mut self, value: &str) {
         self.buffer(Some(value.as_bytes()));
     }
 
+    /// The count before a vector.
     fn count(&mut self, count: usize) {
         self.int(count as i32);
     }
 
+    /// A vector of texts.
     fn strings<S: AsRef<str>>(&mut self, values: &[S]) {
         self.count(values.len());
         for value in values {

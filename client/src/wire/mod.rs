@@ -2,5 +2,9 @@
 
 pub mod codec;
 #[cfg(feature = "kafka-wire")]
+#[allow(
+    missing_docs,
+    reason = "fields have the names of Kafka's own message definitions, which say what they mean"
+)]
 pub mod kafka;
 pub mod zk;

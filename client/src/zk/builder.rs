@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::driver::Driver;
 use super::error::Error;
@@ -14,9 +14,9 @@ use super::hosts::Hosts;
 use super::ops::{BYTES_PER_UNIT, Coordinator, Shared, units};
 use super::session::Settings;
 use super::state::SessionState;
-use super::states::{Current, States};
+use super::states::{States, Writer};
 use super::tls::Tls;
-use super::transport::Transport;
+use super::transport::{Dialer, Transport};
 
 /// Servers refuse frames above this unless they are told otherwise (`jute.maxbuffer`).
 const REQUEST_BYTES_MAX: usize = 0xf_ffff;
@@ -37,6 +37,7 @@ pub struct Builder {
     tls: Option<Tls>,
     read_only: bool,
     local: Option<SocketAddr>,
+    dialer: Option<Arc<dyn Dialer>>,
     request_bytes_max: usize,
     reply_bytes_max: usize,
     outstanding_bytes_max: usize,
@@ -58,6 +59,7 @@ impl Coordinator {
             tls: None,
             read_only: false,
             local: None,
+            dialer: None,
             request_bytes_max: REQUEST_BYTES_MAX,
             reply_bytes_max: REPLY_BYTES_MAX,
             outstanding_bytes_max: OUTSTANDING_BYTES_MAX,
@@ -117,6 +119,11 @@ impl Builder {
         Builder { local: Some(local), ..self }
     }
 
+    /// Reaches servers in another way than by TCP. Encryption is the dialer's business then.
+    pub fn dialer(self, dialer: Arc<dyn Dialer>) -> Builder {
+        Builder { dialer: Some(dialer), ..self }
+    }
+
     /// The largest request that is sent: 1 MiB less one byte unless said otherwise, as servers have it. A server closes the
     /// connection when a request is too large for it, so this should not be more than its own limit.
     pub fn request_bytes_max(self, request_bytes_max: usize) -> Builder {
@@ -154,6 +161,9 @@ impl Builder {
         if self.backoff.0.is_zero() || self.backoff.0 > self.backoff.1 {
             return bad("the first pause of the back-off is zero or longer than the longest");
         }
+        if self.dialer.is_some() && (self.tls.is_some() || self.local.is_some()) {
+            return bad("a dialer decides itself about encryption and the local address");
+        }
         if self.reply_bytes_max < 1024 {
             return bad("replies of 1024 bytes at least must be allowed");
         }
@@ -189,15 +199,15 @@ impl Builder {
             sasl: self.sasl,
             seed: self.seed.unwrap_or_else(random_seed),
         };
-        let transport = Transport { hosts, local: self.local, tls: tls.map(Arc::new) };
+        let transport = Transport { hosts, local: self.local, tls: tls.map(Arc::new), dialer: self.dialer };
         let (commands, receiver) = mpsc::unbounded_channel();
-        let (state_in, state) = watch::channel(Current::new());
-        let mut states = States::new(state.clone());
-        let driver = Driver::new(settings, transport, self.reply_bytes_max, receiver, state_in);
+        let (writer, board) = Writer::new();
+        let mut states = States::new(Arc::clone(&board));
+        let driver = Driver::new(settings, transport, self.reply_bytes_max, receiver, writer);
         tokio::spawn(driver.run());
         let shared = Shared {
             commands,
-            state,
+            board,
             budget: Arc::new(Semaphore::new(self.outstanding_bytes_max / BYTES_PER_UNIT)),
             request_bytes_max: self.request_bytes_max,
             watch_capacity: self.watch_capacity,
@@ -206,7 +216,7 @@ impl Builder {
         let coordinator = Coordinator { shared: Arc::new(shared), chroot: chroot.into() };
         let patience = self.connect_timeout.unwrap_or(self.session_timeout);
         let Ok(first) = tokio::time::timeout(patience, states.next()).await else {
-            return Err(Error::Unreachable(coordinator.shared.state.borrow().trouble.clone()));
+            return Err(Error::Unreachable(coordinator.shared.board.current().trouble));
         };
         match first.ok_or(Error::Closed)? {
             SessionState::AuthFailed => Err(Error::AuthFailed),

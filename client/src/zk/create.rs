@@ -68,9 +68,9 @@ impl From<CreateMode> for CreateOptions {
 }
 
 impl CreateOptions {
-    pub(crate) fn request<'a>(&self, path: Cow<'a, str>, data: &'a [u8]) -> Create<'a> {
+    pub(crate) fn request<'a>(&self, path: Cow<'a, str>, data: Option<&'a [u8]>) -> Create<'a> {
         let (op, flags, ttl_ms) = self.mode.to_wire();
-        Create { op, path, data: Some(data), acl: self.acl.clone(), flags, ttl_ms }
+        Create { op, path, data, acl: self.acl.clone(), flags, ttl_ms }
     }
 }
 

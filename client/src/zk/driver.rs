@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -17,8 +17,8 @@ use super::error::Error;
 use super::queue::Queue;
 use super::registry::WatchId;
 use super::session::{Effect, Reply, Session, Settings, Submission, Then};
-use super::state::{Notice, SessionState};
-use super::states::Current;
+use super::state::Notice;
+use super::states::Writer;
 use super::transport::{Streams, Transport};
 use crate::wire::zk::{OpCode, Request};
 
@@ -65,7 +65,7 @@ pub(crate) struct Driver {
     reply_bytes_max: usize,
     started: Instant,
     commands: mpsc::UnboundedReceiver<Command>,
-    state: watch::Sender<Current>,
+    board: Writer,
     watchers: BTreeMap<WatchId, Arc<Queue<Notice>>>,
     /// Which host is being tried, or was last.
     host: usize,
@@ -92,7 +92,7 @@ impl Driver {
         transport: Transport,
         reply_bytes_max: usize,
         commands: mpsc::UnboundedReceiver<Command>,
-        state: watch::Sender<Current>,
+        board: Writer,
     ) -> Driver {
         Driver {
             session: Session::new(settings, Duration::ZERO),
@@ -100,7 +100,7 @@ impl Driver {
             reply_bytes_max,
             started: Instant::now(),
             commands,
-            state,
+            board,
             watchers: BTreeMap::new(),
             host: 0,
             connecting: None,
@@ -224,11 +224,7 @@ impl Driver {
     fn lost(&mut self, now: Duration, reason: &str) {
         let (name, port) = &self.transport.hosts[self.host];
         let trouble = format!("{name}:{port}: {reason}");
-        self.state.send_if_modified(|current| {
-            current.trouble = trouble;
-            // It is no new state.
-            false
-        });
+        self.board.note_trouble(trouble);
         self.session.handle_lost(now);
     }
 
@@ -317,10 +313,7 @@ impl Driver {
                         queue.finish(notice);
                     }
                 }
-                Effect::State(state) => self.state.send_modify(|current| {
-                    current.losses += u64::from(state == SessionState::Suspended);
-                    current.state = state;
-                }),
+                Effect::State(state) => self.board.tell(state),
             }
         }
     }

@@ -22,6 +22,7 @@
 
 mod builder;
 mod create;
+mod data;
 mod driver;
 mod error;
 pub(crate) mod hosts;
@@ -43,6 +44,7 @@ mod watch;
 
 pub use builder::Builder;
 pub use create::{CreateMode, CreateOptions, Created};
+pub use data::{AsData, AsPath, Data};
 pub use error::Error;
 pub use multi::{Multi, MultiOutcome, MultiRead, MultiReadOutcome};
 pub use ops::Coordinator;
@@ -51,8 +53,10 @@ pub use reconfig::Reconfig;
 pub use state::{Event, Notice, SessionState};
 pub use states::States;
 pub use tls::Tls;
+pub use transport::{Dialer, Streams};
 pub use watch::Watch;
 
 pub use crate::wire::zk::event::EventType;
+pub use crate::wire::zk::path::ZnodePath;
 pub use crate::wire::zk::request::WatcherType;
 pub use crate::wire::zk::{Acl, Identity, SessionId, Stat, Zxid, perms};

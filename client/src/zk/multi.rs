@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::create::{CreateOptions, Created};
+use super::data::{AsData, AsPath, Data};
 use super::error::Error;
 use super::ops::Coordinator;
 use super::pending::Pending;
@@ -32,9 +33,9 @@ pub struct Multi<'z> {
 
 #[derive(Debug)]
 enum Step {
-    Create { path: String, data: Vec<u8>, options: CreateOptions },
+    Create { path: String, data: Option<Vec<u8>>, options: CreateOptions },
     Delete { path: String, version: i32 },
-    Set { path: String, data: Vec<u8>, version: i32 },
+    Set { path: String, data: Option<Vec<u8>>, version: i32 },
     Check { path: String, version: i32 },
 }
 
@@ -65,9 +66,14 @@ impl Coordinator {
 }
 
 impl Multi<'_> {
-    fn step(mut self, path: &str, sequential: bool, step: impl FnOnce(String) -> Step) -> Self {
+    fn step(
+        mut self,
+        path: &(impl AsPath + ?Sized),
+        sequential: bool,
+        step: impl FnOnce(String) -> Step,
+    ) -> Self {
         match self.zk.full_with_suffix(path, sequential) {
-            Ok(path) => self.steps.push(step(path)),
+            Ok(path) => self.steps.push(step(path.into_owned())),
             Err(error) => {
                 let index = self.steps.len();
                 self.error.get_or_insert(Error::Transaction { index, error: Box::new(error) });
@@ -77,25 +83,36 @@ impl Multi<'_> {
     }
 
     /// Creates a znode.
-    pub fn create(self, path: &str, data: &[u8], options: impl Into<CreateOptions>) -> Self {
-        let (data, options) = (data.to_vec(), options.into());
+    pub fn create(
+        self,
+        path: &(impl AsPath + ?Sized),
+        data: &(impl AsData + ?Sized),
+        options: impl Into<CreateOptions>,
+    ) -> Self {
+        let (data, options) = (data.field().map(<[u8]>::to_vec), options.into());
         self.step(path, options.mode.is_sequential(), |path| Step::Create { path, data, options })
     }
 
     /// Deletes a znode.
-    pub fn delete(self, path: &str, version: impl Into<Option<i32>>) -> Self {
+    pub fn delete(self, path: &(impl AsPath + ?Sized), version: impl Into<Option<i32>>) -> Self {
         let version = version.into().unwrap_or(-1);
         self.step(path, false, |path| Step::Delete { path, version })
     }
 
     /// Replaces a znode's data.
-    pub fn set(self, path: &str, data: &[u8], version: impl Into<Option<i32>>) -> Self {
+    pub fn set(
+        self,
+        path: &(impl AsPath + ?Sized),
+        data: &(impl AsData + ?Sized),
+        version: impl Into<Option<i32>>,
+    ) -> Self {
         let version = version.into().unwrap_or(-1);
-        self.step(path, false, |path| Step::Set { path, data: data.to_vec(), version })
+        let data = data.field().map(<[u8]>::to_vec);
+        self.step(path, false, |path| Step::Set { path, data, version })
     }
 
     /// Fails the transaction unless the znode exists and has this version.
-    pub fn check(self, path: &str, version: impl Into<Option<i32>>) -> Self {
+    pub fn check(self, path: &(impl AsPath + ?Sized), version: impl Into<Option<i32>>) -> Self {
         let version = version.into().unwrap_or(-1);
         self.step(path, false, |path| Step::Check { path, version })
     }
@@ -117,12 +134,12 @@ impl Step {
     fn to_wire(&self) -> MultiOp<'_> {
         match self {
             Step::Create { path, data, options } => {
-                let create: Create<'_> = options.request(path.into(), data);
+                let create: Create<'_> = options.request(path.into(), data.as_deref());
                 MultiOp::Create(create)
             }
             Step::Delete { path, version } => MultiOp::Delete { path: path.into(), version: *version },
             Step::Set { path, data, version } => {
-                MultiOp::SetData { path: path.into(), data: Some(data), version: *version }
+                MultiOp::SetData { path: path.into(), data: data.as_deref(), version: *version }
             }
             Step::Check { path, version } => MultiOp::Check { path: path.into(), version: *version },
         }
@@ -170,15 +187,15 @@ pub struct MultiRead<'z> {
 #[non_exhaustive]
 pub enum MultiReadOutcome {
     /// Of a get.
-    Data(Bytes, Stat),
+    Data(Data, Stat),
     /// Of children: their names.
     Children(Vec<String>),
 }
 
 impl MultiRead<'_> {
-    fn op(mut self, path: &str, op: impl FnOnce(String) -> MultiOp<'static>) -> Self {
+    fn op(mut self, path: &(impl AsPath + ?Sized), op: impl FnOnce(String) -> MultiOp<'static>) -> Self {
         match self.zk.full_with_suffix(path, false) {
-            Ok(path) => self.ops.push(op(path)),
+            Ok(path) => self.ops.push(op(path.into_owned())),
             Err(error) => {
                 self.error.get_or_insert(error);
             }
@@ -187,12 +204,12 @@ impl MultiRead<'_> {
     }
 
     /// Reads a znode's data.
-    pub fn get(self, path: &str) -> Self {
+    pub fn get(self, path: &(impl AsPath + ?Sized)) -> Self {
         self.op(path, |path| MultiOp::GetData { path: path.into() })
     }
 
     /// Reads the names of a znode's children.
-    pub fn children(self, path: &str) -> Self {
+    pub fn children(self, path: &(impl AsPath + ?Sized)) -> Self {
         self.op(path, |path| MultiOp::GetChildren { path: path.into() })
     }
 
@@ -213,9 +230,7 @@ fn read_outcome(
     body: &Bytes,
 ) -> Result<Result<MultiReadOutcome, Error>, DecodeError> {
     Ok(match result {
-        MultiResult::GetData { data, stat } => {
-            Ok(MultiReadOutcome::Data(data.map_or(Bytes::new(), |data| body.slice_ref(data)), stat))
-        }
+        MultiResult::GetData { data, stat } => Ok(MultiReadOutcome::Data(Data::within(body, data), stat)),
         MultiResult::GetChildren { names } => {
             Ok(MultiReadOutcome::Children(names.into_iter().map(|name| name.into_owned()).collect()))
         }

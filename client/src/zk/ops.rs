@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::create::{CreateOptions, Created};
+use super::data::{AsData, AsPath, Data};
 use super::driver::{Answer, Command};
 use super::error::Error;
 use super::pending::Pending;
@@ -17,7 +18,7 @@ use super::reconfig::{Members, Reconfig};
 use super::registry::{WatchId, WatchKind};
 use super::session::{Reply, Submission, Then};
 use super::state::{Notice, SessionState};
-use super::states::{Current, States};
+use super::states::{Board, States};
 use super::watch::{Watch, inside};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::zk::request::{AddWatchMode, WatcherType};
@@ -32,7 +33,7 @@ const CONFIG_PATH: &str = "/zookeeper/config";
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
-    pub(crate) state: watch::Receiver<Current>,
+    pub(crate) board: Arc<Board>,
     pub(crate) budget: Arc<Semaphore>,
     pub(crate) request_bytes_max: usize,
     pub(crate) watch_capacity: usize,
@@ -61,12 +62,12 @@ impl Coordinator {
 
     /// The current state of the session.
     pub fn state(&self) -> SessionState {
-        self.shared.state.borrow().state.clone()
+        self.shared.board.current().state
     }
 
     /// All states of the session from now on.
     pub fn states(&self) -> States {
-        States::new(self.shared.state.clone())
+        States::new(Arc::clone(&self.shared.board))
     }
 
     /// The session's id, which its ephemerals have as their owner; `None` while there is no connection.
@@ -86,9 +87,9 @@ impl Coordinator {
     }
 
     /// A handle on the same session whose paths all begin below `path`.
-    pub fn chroot(&self, path: &str) -> Result<Coordinator, Error> {
+    pub fn chroot(&self, path: &(impl AsPath + ?Sized)) -> Result<Coordinator, Error> {
         let chroot = self.full(path)?;
-        let chroot = if chroot == "/" { "" } else { &chroot };
+        let chroot = if chroot == "/" { "" } else { &*chroot };
         Ok(Coordinator { shared: Arc::clone(&self.shared), chroot: chroot.into() })
     }
 
@@ -107,13 +108,13 @@ impl Coordinator {
 
     // ---- Reading ----
 
-    /// The data of a znode. Null data reads as empty.
-    pub fn get(&self, path: &str) -> Pending<(Bytes, Stat)> {
+    /// The data of a znode.
+    pub fn get(&self, path: &(impl AsPath + ?Sized)) -> Pending<(Data, Stat)> {
         self.on_path(path, |path| Request::GetData { path, watch: false }, data_and_stat)
     }
 
     /// The same, and a one-shot watch for the next change of the data or the deletion.
-    pub fn get_and_watch(&self, path: &str) -> Pending<(Bytes, Stat, Watch)> {
+    pub fn get_and_watch(&self, path: &(impl AsPath + ?Sized)) -> Pending<(Data, Stat, Watch)> {
         self.on_path_and_watch(
             path,
             WatchKind::Data,
@@ -126,20 +127,17 @@ impl Coordinator {
     }
 
     /// The numbers of a znode, or `None` if it does not exist.
-    pub fn exists(&self, path: &str) -> Pending<Option<Stat>> {
+    pub fn exists(&self, path: &(impl AsPath + ?Sized)) -> Pending<Option<Stat>> {
         match self.full(path) {
-            Ok(path) => self.submit(
-                &Request::Exists { path: path.into(), watch: false },
-                Then::Nothing,
-                None,
-                stat_if_any,
-            ),
+            Ok(path) => {
+                self.submit(&Request::Exists { path, watch: false }, Then::Nothing, None, stat_if_any)
+            }
             Err(error) => Pending::failed(error),
         }
     }
 
     /// The same, and a one-shot watch for the creation, the next change of the data or the deletion.
-    pub fn exists_and_watch(&self, path: &str) -> Pending<(Option<Stat>, Watch)> {
+    pub fn exists_and_watch(&self, path: &(impl AsPath + ?Sized)) -> Pending<(Option<Stat>, Watch)> {
         self.on_path_and_watch(
             path,
             WatchKind::Data,
@@ -149,12 +147,12 @@ impl Coordinator {
     }
 
     /// The names of a znode's children, in no order, and the znode's numbers.
-    pub fn children(&self, path: &str) -> Pending<(Vec<String>, Stat)> {
+    pub fn children(&self, path: &(impl AsPath + ?Sized)) -> Pending<(Vec<String>, Stat)> {
         self.on_path(path, |path| Request::GetChildren2 { path, watch: false }, names_and_stat)
     }
 
     /// The same, and a one-shot watch for the next child that comes or goes, or the deletion.
-    pub fn children_and_watch(&self, path: &str) -> Pending<(Vec<String>, Stat, Watch)> {
+    pub fn children_and_watch(&self, path: &(impl AsPath + ?Sized)) -> Pending<(Vec<String>, Stat, Watch)> {
         self.on_path_and_watch(
             path,
             WatchKind::Child,
@@ -167,7 +165,7 @@ impl Coordinator {
     }
 
     /// How many znodes there are below this one, at any depth.
-    pub fn all_children_number(&self, path: &str) -> Pending<u32> {
+    pub fn all_children_number(&self, path: &(impl AsPath + ?Sized)) -> Pending<u32> {
         self.on_path(
             path,
             |path| Request::GetAllChildrenNumber { path },
@@ -186,13 +184,13 @@ impl Coordinator {
     }
 
     /// A znode's access control list and its numbers.
-    pub fn get_acl(&self, path: &str) -> Pending<(Vec<Acl<'static>>, Stat)> {
+    pub fn get_acl(&self, path: &(impl AsPath + ?Sized)) -> Pending<(Vec<Acl<'static>>, Stat)> {
         self.on_path(path, |path| Request::GetAcl { path }, acl_and_stat)
     }
 
     /// Waits until the server has caught up with everything that was written before this call, wherever it was written.
     /// A read after it sees that.
-    pub fn sync(&self, path: &str) -> Pending<()> {
+    pub fn sync(&self, path: &(impl AsPath + ?Sized)) -> Pending<()> {
         self.on_path(path, |path| Request::Sync { path }, |_| Ok(()))
     }
 
@@ -204,14 +202,19 @@ impl Coordinator {
     // ---- Writing ----
 
     /// Creates a znode. `options` is a [`CreateMode`](super::CreateMode), or more: see [`CreateOptions`].
-    pub fn create(&self, path: &str, data: &[u8], options: impl Into<CreateOptions>) -> Pending<Created> {
+    pub fn create(
+        &self,
+        path: &(impl AsPath + ?Sized),
+        data: &(impl AsData + ?Sized),
+        options: impl Into<CreateOptions>,
+    ) -> Pending<Created> {
         let options = options.into();
         let full = match self.full_with_suffix(path, options.mode.is_sequential()) {
             Ok(full) => full,
             Err(error) => return Pending::failed(error),
         };
         let chroot = Arc::clone(&self.chroot);
-        self.send(&Request::Create(options.request(full.into(), data)), move |body| {
+        self.send(&Request::Create(options.request(full, data.field())), move |body| {
             let mut reader = Reader::new(body);
             let path = inside(&chroot, &reader.required_string()?).to_owned();
             Ok(Created { path, stat: Stat::decode(&mut reader)? })
@@ -219,19 +222,29 @@ impl Coordinator {
     }
 
     /// Replaces a znode's data.
-    pub fn set(&self, path: &str, data: &[u8], version: impl Into<Option<i32>>) -> Pending<Stat> {
+    pub fn set(
+        &self,
+        path: &(impl AsPath + ?Sized),
+        data: &(impl AsData + ?Sized),
+        version: impl Into<Option<i32>>,
+    ) -> Pending<Stat> {
         let version = version.into().unwrap_or(-1);
-        self.on_path(path, |path| Request::SetData { path, data: Some(data), version }, stat)
+        self.on_path(path, |path| Request::SetData { path, data: data.field(), version }, stat)
     }
 
     /// Deletes a znode that has no children.
-    pub fn delete(&self, path: &str, version: impl Into<Option<i32>>) -> Pending<()> {
+    pub fn delete(&self, path: &(impl AsPath + ?Sized), version: impl Into<Option<i32>>) -> Pending<()> {
         let version = version.into().unwrap_or(-1);
         self.on_path(path, |path| Request::Delete { path, version }, |_| Ok(()))
     }
 
     /// Replaces a znode's access control list. The version is that of the list: [`Stat::aversion`].
-    pub fn set_acl(&self, path: &str, acl: &[Acl<'_>], version: impl Into<Option<i32>>) -> Pending<Stat> {
+    pub fn set_acl(
+        &self,
+        path: &(impl AsPath + ?Sized),
+        acl: &[Acl<'_>],
+        version: impl Into<Option<i32>>,
+    ) -> Pending<Stat> {
         let version = version.into().unwrap_or(-1);
         self.on_path(path, |path| Request::SetAcl { path, acl: acl.to_vec(), version }, stat)
     }
@@ -240,16 +253,21 @@ impl Coordinator {
 
     /// Everything that happens to a znode, whether it exists or not: creation, changes of its data, children that come
     /// and go, deletion.
-    pub fn watch(&self, path: &str) -> Pending<Watch> {
+    pub fn watch(&self, path: &(impl AsPath + ?Sized)) -> Pending<Watch> {
         self.add_watch(path, WatchKind::Persistent, AddWatchMode::Persistent)
     }
 
     /// Everything that happens to a znode and to all znodes below it: creation, changes of data, deletion.
-    pub fn watch_recursive(&self, path: &str) -> Pending<Watch> {
+    pub fn watch_recursive(&self, path: &(impl AsPath + ?Sized)) -> Pending<Watch> {
         self.add_watch(path, WatchKind::Recursive, AddWatchMode::PersistentRecursive)
     }
 
-    fn add_watch(&self, path: &str, kind: WatchKind, mode: AddWatchMode) -> Pending<Watch> {
+    fn add_watch(
+        &self,
+        path: &(impl AsPath + ?Sized),
+        kind: WatchKind,
+        mode: AddWatchMode,
+    ) -> Pending<Watch> {
         self.on_path_and_watch(
             path,
             kind,
@@ -259,17 +277,17 @@ impl Coordinator {
     }
 
     /// Whether the server has a watch of this type for this session ([`Error::NoWatcher`] if not).
-    pub fn check_watches(&self, path: &str, kind: WatcherType) -> Pending<()> {
+    pub fn check_watches(&self, path: &(impl AsPath + ?Sized), kind: WatcherType) -> Pending<()> {
         self.on_path(path, |path| Request::CheckWatches { path, kind }, |_| Ok(()))
     }
 
     /// Removes all watches of this type that this session has on the path; their streams end with
     /// [`Notice::Removed`].
-    pub fn remove_watches(&self, path: &str, kind: WatcherType) -> Pending<()> {
+    pub fn remove_watches(&self, path: &(impl AsPath + ?Sized), kind: WatcherType) -> Pending<()> {
         match self.full(path) {
             Ok(path) => {
-                let request = Request::RemoveWatches { path: path.as_str().into(), kind };
-                self.submit(&request, Then::Unwatch(kind, path.clone()), None, |result| result.map(drop))
+                let then = Then::Unwatch(kind, path.clone().into_owned());
+                self.submit(&Request::RemoveWatches { path, kind }, then, None, |result| result.map(drop))
             }
             Err(error) => Pending::failed(error),
         }
@@ -279,12 +297,12 @@ impl Coordinator {
 
     /// Who the members are, one `server.N=…` line each and `version=…` at the end, and the numbers of the znode that
     /// says so.
-    pub fn config(&self) -> Pending<(Bytes, Stat)> {
+    pub fn config(&self) -> Pending<(Data, Stat)> {
         self.send(&Request::GetData { path: CONFIG_PATH.into(), watch: false }, data_and_stat)
     }
 
     /// Changes who the members are, and returns what [`Coordinator::config`] says afterwards.
-    pub fn reconfig(&self, change: Reconfig) -> Pending<(Bytes, Stat)> {
+    pub fn reconfig(&self, change: Reconfig) -> Pending<(Data, Stat)> {
         let text = |lines: Vec<String>| (!lines.is_empty()).then(|| Cow::Owned(lines.join(",")));
         let (joining, leaving, members) = match change.members {
             Members::Change { joining, leaving } => (text(joining), text(leaving), None),
@@ -296,38 +314,45 @@ impl Coordinator {
 
     // ---- How requests get on their way ----
 
-    fn full(&self, path: &str) -> Result<String, Error> {
+    fn full<'a>(&self, path: &'a (impl AsPath + ?Sized)) -> Result<Cow<'a, str>, Error> {
         self.full_with_suffix(path, false)
     }
 
     /// The path as the server knows it. With a suffix that the server adds, even a path that ends in `/` is complete.
-    pub(crate) fn full_with_suffix(&self, path: &str, sequential: bool) -> Result<String, Error> {
-        let checked = if sequential { path::check(&format!("{path}0")) } else { path::check(path) };
-        checked.map_err(|reason| Error::BadPath { path: path.to_owned(), reason })?;
+    pub(crate) fn full_with_suffix<'a>(
+        &self,
+        path: &'a (impl AsPath + ?Sized),
+        sequential: bool,
+    ) -> Result<Cow<'a, str>, Error> {
+        let (path, is_checked) = path.text();
+        if !is_checked {
+            let checked = if sequential { path::check(&format!("{path}0")) } else { path::check(path) };
+            checked.map_err(|reason| Error::BadPath { path: path.to_owned(), reason })?;
+        }
         Ok(match (&*self.chroot, path) {
-            ("", path) => path.to_owned(),
-            (chroot, "/") => chroot.to_owned(),
-            (chroot, path) => format!("{chroot}{path}"),
+            ("", path) => path.into(),
+            (chroot, "/") => chroot.to_owned().into(),
+            (chroot, path) => format!("{chroot}{path}").into(),
         })
     }
 
     fn on_path<'a, T>(
         &self,
-        path: &str,
+        path: &'a (impl AsPath + ?Sized),
         request: impl FnOnce(Cow<'a, str>) -> Request<'a>,
         decode: impl FnOnce(&Bytes) -> Result<T, DecodeError> + Send + 'static,
     ) -> Pending<T> {
         match self.full(path) {
-            Ok(path) => self.send(&request(path.into()), decode),
+            Ok(path) => self.send(&request(path), decode),
             Err(error) => Pending::failed(error),
         }
     }
 
-    fn on_path_and_watch<T>(
+    fn on_path_and_watch<'a, T>(
         &self,
-        path: &str,
+        path: &'a (impl AsPath + ?Sized),
         kind: WatchKind,
-        request: impl FnOnce(Cow<'static, str>) -> Request<'static>,
+        request: impl FnOnce(Cow<'a, str>) -> Request<'a>,
         finish: impl FnOnce(Result<Reply, Error>, Watch) -> Result<T, Error> + Send + 'static,
     ) -> Pending<T> {
         let path = match self.full(path) {
@@ -338,8 +363,8 @@ impl Coordinator {
         let queue = Arc::new(Queue::new(self.shared.watch_capacity));
         let commands = self.shared.commands.downgrade();
         let watch = Watch { id, queue: Arc::clone(&queue), commands, chroot: Arc::clone(&self.chroot) };
-        let then = Then::Watch(kind, path.clone(), id);
-        self.submit(&request(path.into()), then, Some((id, queue)), |result| finish(result, watch))
+        let then = Then::Watch(kind, path.clone().into_owned(), id);
+        self.submit(&request(path), then, Some((id, queue)), |result| finish(result, watch))
     }
 
     pub(crate) fn send<T>(
@@ -377,9 +402,9 @@ pub(crate) fn units(bytes: usize) -> u32 {
 
 // ---- Bodies of replies ----
 
-fn data_and_stat(body: &Bytes) -> Result<(Bytes, Stat), DecodeError> {
+fn data_and_stat(body: &Bytes) -> Result<(Data, Stat), DecodeError> {
     let mut reader = Reader::new(body);
-    let data = reader.buffer()?.map_or(Bytes::new(), |data| body.slice_ref(data));
+    let data = Data::within(body, reader.buffer()?);
     Ok((data, Stat::decode(&mut reader)?))
 }
 

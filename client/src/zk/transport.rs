@@ -1,7 +1,10 @@
 //! [shell] Sockets: plain or TLS, and the question whether a server is read-only.
 
+use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +23,27 @@ pub(crate) struct Transport {
     pub(crate) hosts: Vec<(String, u16)>,
     pub(crate) local: Option<SocketAddr>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) dialer: Option<Arc<dyn Dialer>>,
+}
+
+/// Reaches servers by something else than TCP: a tunnel, a local socket, a simulated network.
+pub trait Dialer: fmt::Debug + Send + Sync {
+    /// Connects to one of the hosts that the builder was given.
+    fn dial(&self, host: &str, port: u16) -> Pin<Box<dyn Future<Output = io::Result<Streams>> + Send + '_>>;
 }
 
 /// Both directions of a connection.
-pub(crate) struct Streams {
-    pub(crate) reader: Box<dyn AsyncRead + Send + Unpin>,
-    pub(crate) writer: Box<dyn AsyncWrite + Send + Unpin>,
+pub struct Streams {
+    /// What the server says.
+    pub reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// What it is told.
+    pub writer: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+impl fmt::Debug for Streams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streams").finish_non_exhaustive()
+    }
 }
 
 impl Transport {
@@ -66,6 +84,10 @@ impl Transport {
     }
 
     pub(crate) async fn connect(&self, host: usize) -> io::Result<Streams> {
+        if let Some(dialer) = &self.dialer {
+            let (name, port) = &self.hosts[host];
+            return dialer.dial(name, *port).await;
+        }
         let stream = self.tcp(host).await?;
         stream.set_nodelay(true)?;
         match &self.tls {

@@ -74,6 +74,8 @@ pub enum Request {
         logs_from: Option<PathBuf>,
         /// Ours; by default the configured one.
         data_dir: Option<PathBuf>,
+        /// Our `dataLogDir`; by default the configured one if `data_dir` is, else `data_dir`.
+        data_log_dir: Option<PathBuf>,
         /// Only look.
         dry_run: bool,
         /// Where the default comes from.
@@ -103,6 +105,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, c
             from: import.get_one::<PathBuf>("from").cloned().unwrap_or_default(),
             logs_from: import.get_one::<PathBuf>("logs-from").cloned(),
             data_dir: import.get_one::<PathBuf>("data-dir").cloned(),
+            data_log_dir: import.get_one::<PathBuf>("data-log-dir").cloned(),
             dry_run: import.get_flag("dry-run"),
             sources: Sources::of_process(import.get_one::<PathBuf>("config").cloned(), Vec::new()),
         },
@@ -174,13 +177,16 @@ fn command() -> Command {
         .arg(directory("from").required(true).help("ZooKeeper's dataDir; its server must be stopped"))
         .arg(directory("logs-from").help("ZooKeeper's dataLogDir, if it had one"))
         .arg(directory("data-dir").alias("dataDir").help("Where to [default: the configured dataDir]"))
+        .arg(directory("data-log-dir").alias("dataLogDir").help(
+            "Where our logs will be, if not there [default: with the configured dataDir, its dataLogDir]",
+        ))
         .arg(
             Arg::new("dry-run")
                 .long("dry-run")
                 .action(ArgAction::SetTrue)
                 .help("Read and report, write nothing"),
         )
-        .arg(config_file().help("Where to read dataDir from"));
+        .arg(config_file().help("Where to read dataDir and dataLogDir from"));
     let completions = Command::new("completions")
         .about("Print completions for a shell")
         .arg(Arg::new("shell").required(true).value_name("SHELL").value_parser(value_parser!(Shell)));
@@ -270,8 +276,10 @@ impl Request {
             Request::Run(sources) => run(&sources),
             Request::Check(sources) => return check::run(&sources),
             Request::Healthcheck { server, admin, sources } => healthcheck::run(server, admin, &sources),
-            Request::Import { from, logs_from, data_dir, dry_run, sources } => {
-                import(from, logs_from, data_dir, dry_run, &sources)
+            Request::Import { from, logs_from, data_dir, data_log_dir, dry_run, sources } => {
+                destination(data_dir, data_log_dir, &sources).and_then(|(data_dir, log_dir)| {
+                    crate::import::run(&ImportOptions { from, logs_from, data_dir, log_dir, dry_run })
+                })
             }
             Request::Completions(shell) => {
                 clap_complete::generate(shell, &mut command(), "coordinator", &mut std::io::stdout());
@@ -305,23 +313,20 @@ fn run(sources: &Sources) -> anyhow::Result<()> {
     crate::server::run(loaded.config)
 }
 
-fn import(
-    from: PathBuf,
-    logs_from: Option<PathBuf>,
+/// Where imported data goes, and where logs will be if not there: what was told, or what is configured.
+fn destination(
     data_dir: Option<PathBuf>,
-    dry_run: bool,
+    log_dir: Option<PathBuf>,
     sources: &Sources,
-) -> anyhow::Result<()> {
-    let data_dir = match data_dir {
-        Some(data_dir) => data_dir,
-        None => {
-            let loaded = sources
-                .load()
-                .map_err(|error| anyhow::anyhow!("the configuration cannot be used:\n{error}"))?;
-            loaded.config.storage.data_dir
-        }
-    };
-    crate::import::run(&ImportOptions { from, logs_from, data_dir, dry_run })
+) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+    if let Some(data_dir) = data_dir {
+        return Ok((data_dir, log_dir));
+    }
+    let loaded =
+        sources.load().map_err(|error| anyhow::anyhow!("the configuration cannot be used:\n{error}"))?;
+    let storage = loaded.config.storage;
+    let configured = (storage.log_dir != storage.data_dir).then_some(storage.log_dir);
+    Ok((storage.data_dir, log_dir.or(configured)))
 }
 
 #[cfg(test)]

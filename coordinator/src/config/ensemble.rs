@@ -13,8 +13,8 @@ pub struct EnsembleConfig {
     pub my_id: u8,
     /// Everybody, in the order of their ids; this server is among them.
     pub membership: Membership,
-    /// The file that `membership` was read from, when it is not the main one.
-    pub dynamic_file: Option<PathBuf>,
+    /// The main file, if `membership` comes from it or from the one that it names; changes are written down there.
+    pub members_file: Option<PathBuf>,
     /// How long a member may take to connect to the leader and catch up.
     pub init_limit: Duration,
     /// As configured; shown to tools that ask.
@@ -27,6 +27,10 @@ pub struct EnsembleConfig {
     pub leader_serves: bool,
     /// Recent writes kept in memory for members that catch up.
     pub recent_entries_max: u32,
+    /// How much of the log, in thousandths of a snapshot's size, may bring a member up to date; `None` = none of it.
+    pub log_permille: Option<u64>,
+    /// The highest feature level that this member agrees to.
+    pub feature_level_max: u16,
     /// How members reach each other.
     pub links: LinkConfig,
 }

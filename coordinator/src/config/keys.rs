@@ -362,6 +362,11 @@ pub const KEYS: &[Key] = &[
     honoured("leaderServes", "yes", "\"no\" leaves clients to the other members while this one leads"),
     honoured("commitLogCount", "500", "Recent writes kept in memory for members that catch up"),
     honoured(
+        "snapshotSizeFactor",
+        "0.33",
+        "Part of a snapshot's size up to which a member catches up from the log on disk instead; negative = never",
+    ),
+    honoured(
         "readonlymode.enabled",
         "false",
         "Serve read-only clients while there is no quorum; also allows the isro command",
@@ -435,10 +440,6 @@ pub const KEYS: &[Key] = &[
     ),
     inert("quorum.auth.kerberos.servicePrincipal", KERBEROS),
     inert("quorum.*", "links between members are served by the core thread; there is no pool to size"),
-    inert(
-        "snapshotSizeFactor",
-        "a member that recent writes do not reach gets a snapshot and what follows it",
-    ),
     inert("syncEnabled", OBSERVERS),
     inert("observer.syncEnabled", OBSERVERS),
     inert("observerMasterPort", "observers follow the leader over the same links as everybody"),
@@ -465,6 +466,11 @@ pub const KEYS: &[Key] = &[
     ),
     honoured("rookery.peerSecretFile", "none", "File that rookery.peerSecret is read from"),
     honoured("rookery.pingMs", "150", "Milliseconds between two signs of life from member to member"),
+    honoured(
+        "rookery.featureLevelMax",
+        "what the release supports",
+        "The highest feature level that this member agrees to; below that of a new release it keeps the way back open",
+    ),
     honoured(
         "rookery.leaderSilenceMs",
         "1500",

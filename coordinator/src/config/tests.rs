@@ -248,12 +248,21 @@ fn members_of_an_ensemble() {
         (ensemble.ping, ensemble.leader_silence),
         (Duration::from_millis(150), Duration::from_millis(1500))
     );
-    assert_eq!(ensemble.recent_entries_max, 500);
+    assert_eq!((ensemble.recent_entries_max, ensemble.log_permille), (500, Some(330)));
+    assert!(ensemble.members_file.is_some_and(|file| file.ends_with("zoo.cfg")));
     assert!(ensemble.leader_serves);
     let links = ensemble.links;
     assert_eq!((links.listen_everywhere, links.bind_attempts_max), (false, Some(3)));
     assert_eq!(links.handshake_timeout, Duration::from_secs(5));
     assert!(!links.is_authenticated());
+
+    let never = load_as("2", &format!("{THREE}snapshotSizeFactor=-1\n")).unwrap();
+    assert_eq!(never.config.ensemble.unwrap().log_permille, None);
+    refused_as("2", &format!("{THREE}snapshotSizeFactor=much\n"), &["snapshotSizeFactor=much", "0.33"]);
+    // Whoever sets the variable says it again at the next start, whatever is in the files by then.
+    let told = [("ZOO_MY_ID", "1"), ("ZOO_SERVERS", "server.1=a:1:2;2181 server.2=b:1:2;2181")];
+    let told = load_with("dataDir=DIR\nversion=100000007\n", &told, &[]).unwrap().config.ensemble.unwrap();
+    assert_eq!((told.members_file, told.membership.version), (None, 0));
 
     let observer = load_as("11", &format!("{THREE}clientPort=2182\npeerType=participant\n")).unwrap();
     assert_eq!(observer.config.listen.client, address("[::]:2182"));

@@ -1,6 +1,6 @@
 //! From another server's directory into ours.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -20,6 +20,8 @@ pub struct ImportOptions {
     pub logs_from: Option<PathBuf>,
     /// Our data directory; it must hold no data yet.
     pub data_dir: PathBuf,
+    /// Our `dataLogDir`, if it is another directory; it must hold no data either.
+    pub log_dir: Option<PathBuf>,
     /// Read and report, write nothing.
     pub dry_run: bool,
 }
@@ -39,12 +41,12 @@ pub fn run(options: &ImportOptions) -> anyhow::Result<()> {
         println!("dry run: nothing was written");
         return Ok(());
     }
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&options.data_dir)?);
-    let names = disk.list().context("cannot list the data directory")?;
-    if let Some(name) = names.iter().find(|name| name.starts_with("log.") || name.starts_with("snapshot.")) {
-        bail!("{} already holds data ({name}); choose an empty directory", options.data_dir.display());
-    }
-    prepare_for_snapshot(&disk)?;
+    let disk = without_data(&options.data_dir)?;
+    let log_disk = match &options.log_dir {
+        Some(log_dir) if *log_dir != options.data_dir => without_data(log_dir)?,
+        _ => Arc::clone(&disk),
+    };
+    prepare_for_snapshot(&log_disk, &disk)?;
     let zxid = tree.zxid();
     let digest = tree.content_digest();
     let mut writer = SnapshotWriter::create(disk, zxid.0, &[])?;
@@ -60,8 +62,23 @@ pub fn run(options: &ImportOptions) -> anyhow::Result<()> {
     }
     writer.finish(&[])?;
     println!("imported into:   {} (content digest {digest:016x})", options.data_dir.display());
-    println!("next:            coordinator --dataDir {}", options.data_dir.display());
+    let logs = options.log_dir.as_ref().map(|dir| format!(" --dataLogDir {}", dir.display()));
+    println!(
+        "next:            coordinator --dataDir {}{}",
+        options.data_dir.display(),
+        logs.unwrap_or_default()
+    );
     Ok(())
+}
+
+/// One of our directories, which must be empty of data.
+fn without_data(path: &Path) -> anyhow::Result<Arc<dyn Disk>> {
+    let disk = RealDisk::open(path)?;
+    let names = disk.list().with_context(|| format!("cannot list {}", path.display()))?;
+    if let Some(name) = names.iter().find(|name| name.starts_with("log.") || name.starts_with("snapshot.")) {
+        bail!("{} already holds data ({name}); choose an empty directory", path.display());
+    }
+    Ok(Arc::new(disk))
 }
 
 fn build(imported: &ImportedTree) -> anyhow::Result<Tree> {

@@ -116,15 +116,26 @@ impl Member {
     /// Ends a turn: what the service wants gets its way, and everybody is told what there is to tell.
     pub fn pump(&mut self, now: Now, out: &mut Vec<Effect>) {
         let mut effects = std::mem::take(&mut self.effects);
+        let reached = self.service.tree().feature_level();
+        if !self.alone
+            && self.replica.level() > reached
+            && let Some(level) = self.replica.level_of_all().filter(|level| *level > reached)
+        {
+            self.service.raise(level, now);
+        }
         self.held.extend(self.service.take_proposals());
         while let Some(proposal) = self.held.pop_front() {
             let asked = (MemberId(proposal.origin), proposal.serial);
             let (bytes, members) = self.weigh(&proposal);
+            let size = bytes.len();
             let given =
                 self.replica.propose_with_members(now.monotonic_us, asked, bytes, members, &mut effects);
             if given.is_none() {
                 self.held.push_front(proposal);
                 break;
+            }
+            if !self.alone {
+                self.service.note_proposed(size);
             }
         }
         let own = self.replica.id();

@@ -41,6 +41,8 @@ pub enum Ended {
     FourLetterWord,
     #[error("a frame of {0} bytes was announced; allowed are 1 to {1}")]
     FrameSize(i32, usize),
+    #[error("connections hold too much of unfinished frames together, this one {0} bytes")]
+    Crowded(usize),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -109,6 +111,8 @@ pub struct Connection {
     wake: Rc<Notify>,
     /// Bytes that came and are not handled: the beginning of a frame, or frames that have to wait.
     rest: Vec<u8>,
+    /// How many of them the core knows of.
+    counted: usize,
     out: Vec<u8>,
     written: usize,
     config: Arc<Config>,
@@ -129,6 +133,7 @@ impl Connection {
             transport,
             wake,
             rest: Vec::new(),
+            counted: 0,
             out: Vec::new(),
             written: 0,
             config,
@@ -156,7 +161,7 @@ impl Connection {
         let metrics = core.service_mut().metrics_mut();
         match ended {
             Ended::Silent(_) => metrics.sessionless_connections_expired += 1,
-            Ended::FrameSize(..) => metrics.connection_drop_count += 1,
+            Ended::FrameSize(..) | Ended::Crowded(_) => metrics.connection_drop_count += 1,
             Ended::ByClient | Ended::ByServer | Ended::FourLetterWord | Ended::Io(_) => {}
         }
     }
@@ -171,6 +176,7 @@ impl Connection {
         self.read_ahead()?;
         loop {
             self.handle_rest()?;
+            self.count_rest()?;
             self.write()?;
             if let Some(word) = self.four_letter_word() {
                 return self.answer_word(word).await;
@@ -239,6 +245,16 @@ impl Connection {
         }
         self.rest = rest;
         Ok(())
+    }
+
+    /// Tells the core how much is kept of an unfinished frame, which counts as memory in use.
+    fn count_rest(&mut self) -> Result<(), Ended> {
+        let (before, now) = (self.counted, self.rest.len());
+        self.counted = now;
+        if before == now || self.core.borrow_mut().service_mut().incomplete(before, now) {
+            return Ok(());
+        }
+        Err(Ended::Crowded(now))
     }
 
     /// Handles whole frames as long as the core takes them; returns how many bytes they were.
@@ -316,6 +332,7 @@ impl Drop for Connection {
         self.transport.close();
         let mut core = self.core.borrow_mut();
         core.service_mut().sent(self.out.len());
+        core.service_mut().incomplete(self.counted, 0);
         core.disconnect(self.id);
     }
 }

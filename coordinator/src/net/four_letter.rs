@@ -8,8 +8,8 @@ use crate::config::{Config, EnsembleConfig, Member, MemberAddress};
 use crate::limits::LISTING_BYTES_MAX;
 use crate::metrics::{ProcessView, Report, fraction};
 use crate::view::{
-    Answer, ConnectionView, Expiring, Mode, Query, ServerView, SessionNumber, SessionsView, WatchSummary,
-    directory_size, version_line,
+    Answer, ConnectionView, EnsembleView, Expiring, Mode, Query, ServerView, SessionNumber, SessionsView,
+    WatchSummary, directory_size, version_line,
 };
 use std::fmt::{Display, Write};
 use std::net::SocketAddr;
@@ -159,7 +159,7 @@ fn bounded(mut text: String) -> String {
 fn srvr(server: &ServerView) -> String {
     let latency = server.latency;
     let mode = server.mode.map_or_else(|| "initializing".to_owned(), |mode| mode.to_string());
-    format!(
+    let mut text = format!(
         "Latency min/avg/max: {}/{}/{}\nReceived: {}\nSent: {}\nConnections: {}\nOutstanding: {}\nZxid: 0x{:x}\nMode: {mode}\n\
          Node count: {}\n",
         latency.min_ms,
@@ -171,7 +171,11 @@ fn srvr(server: &ServerView) -> String {
         server.outstanding,
         server.zxid,
         server.node_count,
-    )
+    );
+    if let Some(EnsembleView { led_ms: Some(_), proposal_size: size, .. }) = &server.ensemble {
+        text += &format!("Proposal sizes last/min/max: {}/{}/{}\n", size.last, size.min, size.max);
+    }
+    text
 }
 
 fn stat(server: &ServerView, connections: &[ConnectionView]) -> String {

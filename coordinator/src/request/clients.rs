@@ -16,6 +16,8 @@ pub(super) struct Clients {
     /// Connections that have something to send, or may be read again, or are to be closed.
     pub noted: Vec<ConnectionId>,
     pub unsent_bytes: usize,
+    /// Parts of frames whose rest has not come.
+    pub incomplete_bytes: usize,
     pub metrics: Metrics,
 }
 

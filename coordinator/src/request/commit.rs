@@ -193,30 +193,17 @@ impl Service {
             self.clients.metrics.stale_replies += 1;
             return None;
         };
-        // At the head, unless a sync is before it.
-        let index = connection.waiting.iter().position(
-            |waiting| matches!(waiting, Waiting::Write { serial: of, .. } if Some(*of) == serial),
-        )?;
-        let answered = Waiting::Answered { bytes: Vec::new() };
-        let Waiting::Write { xid, form, received_us, size, .. } =
-            std::mem::replace(&mut connection.waiting[index], answered)
+        // A write is proposed when everything before it is answered or a write itself, so it is at the head.
+        let is_it = |waiting: &mut Waiting| matches!(waiting, Waiting::Write { serial: of, .. } if Some(*of) == serial);
+        let Some(Waiting::Write { xid, form, received_us, size, .. }) =
+            connection.waiting.pop_front_if(is_it)
         else {
-            unreachable!("just found");
+            return None;
         };
         connection.waiting_bytes -= size;
+        self.outstanding -= 1;
         self.outstanding_bytes -= size;
-        if index == 0 {
-            connection.waiting.pop_front();
-            self.outstanding -= 1;
-            self.reply_outcome(id, xid, zxid, &form, outcome);
-        } else {
-            let sent_before = std::mem::take(&mut connection.out);
-            self.reply_outcome(id, xid, zxid, &form, outcome);
-            if let Some(connection) = self.clients.get_mut(id) {
-                let bytes = std::mem::replace(&mut connection.out, sent_before);
-                connection.waiting[index] = Waiting::Answered { bytes };
-            }
-        }
+        self.reply_outcome(id, xid, zxid, &form, outcome);
         let latency = now.monotonic_us.saturating_sub(received_us);
         self.clients.metrics.updatelatency.record(Duration::from_micros(latency));
         if let (Some(connection), ReplyForm::Single(op)) = (self.clients.get_mut(id), form) {
@@ -251,23 +238,22 @@ impl Service {
     pub(super) fn answer_behind(&mut self, id: ConnectionId, now: Now) {
         while let Some(connection) = self.clients.get_mut(id) {
             let goes = |first: &mut Waiting| {
-                !matches!(first, Waiting::Write { .. } | Waiting::Sync { ready: false, .. })
+                matches!(first, Waiting::Behind { .. } | Waiting::Sync { ready: true, .. })
             };
-            let (frame, received_us) = match connection.waiting.pop_front_if(goes) {
-                Some(Waiting::Behind { frame, received_us } | Waiting::Sync { frame, received_us, .. }) => {
-                    (frame, received_us)
-                }
-                Some(Waiting::Answered { bytes }) => {
-                    connection.out.extend_from_slice(&bytes);
-                    self.outstanding -= 1;
-                    continue;
-                }
-                Some(Waiting::Write { .. }) | None => break,
+            let Some(waiting) = connection.waiting.pop_front_if(goes) else { break };
+            let is_sync = matches!(waiting, Waiting::Sync { .. });
+            let (Waiting::Behind { frame, received_us } | Waiting::Sync { frame, received_us, .. }) = waiting
+            else {
+                unreachable!("nothing else goes")
             };
+            connection.syncs -= usize::from(is_sync);
             connection.waiting_bytes -= frame.len();
             self.outstanding -= 1;
             self.outstanding_bytes -= frame.len();
             self.answer(id, &frame, received_us, now);
+            if is_sync {
+                self.let_writes_go(id, now);
+            }
         }
         // It may have been held back; now there is room.
         self.clients.note(id);

@@ -27,10 +27,10 @@ pub enum Phase {
 pub enum Waiting {
     /// A write on its way through the log.
     Write { serial: u64, xid: i32, form: ReplyForm, received_us: u64, size: usize },
-    /// The answer to a write, which may not overtake what is before it.
-    Answered { bytes: Vec<u8> },
     /// Waits until this server has seen all that anybody was told before: the whole frame body.
     Sync { serial: u64, frame: Box<[u8]>, received_us: u64, ready: bool },
+    /// A write behind a `sync`: it is proposed when that is answered, or what is between the two would see it.
+    Held { frame: Box<[u8]> },
     /// A request that came behind a write and may not overtake it: the whole frame body.
     Behind { frame: Box<[u8]>, received_us: u64 },
 }
@@ -86,6 +86,8 @@ pub struct Connection {
     pub identities: Vec<Identity<'static>>,
     pub waiting: VecDeque<Waiting>,
     pub waiting_bytes: usize,
+    /// How many of those who wait are a `sync`.
+    pub syncs: usize,
     /// What is to be sent, whole frames only.
     pub out: Vec<u8>,
     /// It is already on the list of connections that have something to send.
@@ -114,6 +116,7 @@ impl Connection {
             identities,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            syncs: 0,
             out: Vec::new(),
             noted: false,
             sasl: None,

@@ -65,6 +65,8 @@ pub(super) struct Ties {
     next_ticket: u64,
     /// As leader: a change of the members is on its way.
     pub(super) changing_members: bool,
+    /// As leader: the feature level that is on its way.
+    raising: u16,
     confirm: Option<u64>,
     /// Connections that wait for a `sync`, in the order of their serials.
     syncs: std::collections::VecDeque<(u64, ConnectionId)>,
@@ -118,7 +120,7 @@ impl Service {
     /// Nobody's wishes go on: what was asked may have happened or not, and only a new connection can find out.
     fn let_go(&mut self, now: Now) {
         self.serving = false;
-        let waits = |waiting: &Waiting| !matches!(waiting, Waiting::Behind { .. });
+        let waits = |waiting: &Waiting| !matches!(waiting, Waiting::Behind { .. } | Waiting::Held { .. });
         let uncertain: Vec<ConnectionId> = self
             .clients
             .map
@@ -329,6 +331,26 @@ impl Service {
         self.proposals.push(Proposal { origin, serial, bytes: command.encode().into(), members: None });
     }
 
+    /// As leader: a command of so many bytes was given a place.
+    pub fn note_proposed(&mut self, bytes: usize) {
+        let metrics = self.metrics_mut();
+        metrics.proposal_count += 1;
+        metrics.proposal_size.record(bytes);
+    }
+
+    /// As leader: requests for `sync` that wait until it is sure that it leads.
+    pub fn pending_syncs(&self) -> usize {
+        self.ties.doubts.len()
+    }
+
+    /// As leader: every member supports this feature level.
+    pub fn raise(&mut self, level: u16, now: Now) {
+        if self.ties.duty == Duty::Leading && level > self.ties.raising {
+            self.ties.raising = level;
+            self.propose(None, SessionId::NONE, &[], Op::Raise { level }, now);
+        }
+    }
+
     /// Whether a client may ask for other members at all.
     pub(super) fn may_reconfigure(&self) -> bool {
         self.settings.reconfig_enabled && self.ties.duty != Duty::Alone
@@ -420,16 +442,10 @@ impl Service {
         let serial = self.next_serial;
         self.next_serial += 1;
         let Some(connection) = self.clients.get_mut(id) else { return };
-        let received_us = now.monotonic_us;
-        connection.waiting.push_back(Waiting::Sync {
-            serial,
-            frame: frame.into(),
-            received_us,
-            ready: false,
-        });
-        connection.waiting_bytes += frame.len();
-        self.outstanding += 1;
-        self.outstanding_bytes += frame.len();
+        connection.syncs += 1;
+        let waiting =
+            Waiting::Sync { serial, frame: frame.into(), received_us: now.monotonic_us, ready: false };
+        self.wait(id, waiting, frame.len());
         self.ties.syncs.push_back((serial, id));
         if self.ties.duty == Duty::Leading {
             self.doubt(None, serial);

@@ -206,11 +206,7 @@ impl Service {
         if let Some(connection) = self.clients.map.remove(&id) {
             self.outstanding -= connection.waiting.len();
             self.outstanding_bytes -= connection.waiting_bytes;
-            let answered = connection.waiting.iter().map(|waiting| match waiting {
-                Waiting::Answered { bytes } => bytes.len(),
-                _ => 0,
-            });
-            self.clients.unsent_bytes -= connection.out.len() + answered.sum::<usize>();
+            self.clients.unsent_bytes -= connection.out.len();
             if self.attached.get(&connection.session) == Some(&id) {
                 self.attached.remove(&connection.session);
             }
@@ -257,6 +253,15 @@ impl Service {
     /// So many of the bytes taken are with the system, or lost with their connection.
     pub fn sent(&mut self, bytes: usize) {
         self.clients.unsent_bytes -= bytes;
+    }
+
+    /// A connection keeps `now` bytes of an unfinished frame, after `before`. False if that is more than all connections
+    /// together may keep, and its own part is a large one.
+    pub fn incomplete(&mut self, before: usize, now: usize) -> bool {
+        self.clients.incomplete_bytes = self.clients.incomplete_bytes - before + now;
+        let share = usize::try_from(self.settings.limits.memory_bytes_max / 4).unwrap_or(usize::MAX);
+        let most = limits::INCOMPLETE_BYTES_TOTAL_MAX.min(share);
+        now <= limits::READ_CHUNK_BYTES || now <= before || self.clients.incomplete_bytes <= most
     }
 
     /// Commands that want a place in the order, in the order in which they want it.
@@ -392,7 +397,7 @@ impl Service {
     pub fn memory_bytes(&self) -> u64 {
         self.tree.memory_bytes()
             + self.watches.memory_bytes()
-            + (self.outstanding_bytes + self.clients.unsent_bytes) as u64
+            + (self.outstanding_bytes + self.clients.unsent_bytes + self.clients.incomplete_bytes) as u64
             + self.clients.map.len() as u64 * 1024
     }
 
@@ -479,10 +484,17 @@ impl Service {
             self.answer(id, frame, now.monotonic_us, now);
             return;
         }
-        connection.waiting.push_back(Waiting::Behind { frame: frame.into(), received_us: now.monotonic_us });
-        connection.waiting_bytes += frame.len();
+        let waiting = Waiting::Behind { frame: frame.into(), received_us: now.monotonic_us };
+        self.wait(id, waiting, frame.len());
+    }
+
+    /// Something of so many bytes waits for its turn.
+    fn wait(&mut self, id: ConnectionId, waiting: Waiting, size: usize) {
+        let Some(connection) = self.clients.get_mut(id) else { return };
+        connection.waiting.push_back(waiting);
+        connection.waiting_bytes += size;
         self.outstanding += 1;
-        self.outstanding_bytes += frame.len();
+        self.outstanding_bytes += size;
     }
 
     /// Answers a request that is not a write, or one that was refused before it could become a command.
@@ -541,6 +553,9 @@ impl Service {
     }
 
     fn write(&mut self, id: ConnectionId, xid: i32, request: &Request<'_>, frame: &[u8], now: Now) {
+        if self.clients.get(id).is_some_and(|connection| connection.syncs > 0) {
+            return self.wait(id, Waiting::Held { frame: frame.into() }, frame.len());
+        }
         let op = match command::operation(request, self.settings.tree.extended_types) {
             Ok(op) if self.refusal_to_grow(request).is_none() => op,
             _ => return self.answer_in_turn(id, frame, now),
@@ -561,10 +576,37 @@ impl Service {
             self.ending.insert(session);
         }
         let (form, received_us, size) = (command::reply_form(request), now.monotonic_us, frame.len());
-        connection.waiting.push_back(Waiting::Write { serial, xid, form, received_us, size });
-        connection.waiting_bytes += size;
-        self.outstanding += 1;
-        self.outstanding_bytes += size;
+        self.wait(id, Waiting::Write { serial, xid, form, received_us, size }, size);
+    }
+
+    /// A `sync` is answered: the writes behind it, up to the next one, are proposed where they wait.
+    fn let_writes_go(&mut self, id: ConnectionId, now: Now) {
+        let Some(connection) = self.clients.get_mut(id) else { return };
+        let mut all = std::mem::take(&mut connection.waiting);
+        let next_sync = all.iter().position(|waiting| matches!(waiting, Waiting::Sync { .. }));
+        let later = all.split_off(next_sync.unwrap_or(all.len()));
+        // Those behind do not hold back what is before them.
+        let syncs = std::mem::take(&mut connection.syncs);
+        for waiting in all {
+            let Some(connection) = self.clients.get_mut(id) else { return };
+            match waiting {
+                // Nothing is begun for a client that leaves.
+                Waiting::Held { frame } if connection.phase == Phase::Open => {
+                    connection.waiting_bytes -= frame.len();
+                    self.outstanding -= 1;
+                    self.outstanding_bytes -= frame.len();
+                    let mut reader = Reader::new(&frame);
+                    let header = RequestHeader::decode(&mut reader).expect("decoded when it came");
+                    let request = Request::decode(header.op, &mut reader).expect("decoded when it came");
+                    self.write(id, header.xid, &request, &frame, now);
+                }
+                waiting => connection.waiting.push_back(waiting),
+            }
+        }
+        if let Some(connection) = self.clients.get_mut(id) {
+            connection.waiting.extend(later);
+            connection.syncs = syncs;
+        }
     }
 
     /// Proposes with the identities of a connection.

@@ -147,6 +147,7 @@ impl Shell {
     fn out(&mut self, id: u64) -> Vec<u8> {
         let mut out = Vec::new();
         self.service.take_output(Id(id), &mut out);
+        self.service.sent(out.len());
         out
     }
 
@@ -286,6 +287,38 @@ fn a_read_waits_for_the_write_before_it_and_pings_for_nothing() {
     assert_eq!(got.len(), 2, "the second write is not durable yet");
     shell.commit();
     assert_eq!(shell.got(1)[0], created(3, 4, "/b"));
+}
+
+#[test]
+fn what_is_behind_a_sync_sees_nothing_of_a_later_write() {
+    let mut shell = Shell::new();
+    shell.service.stand(Duty::Leading, shell.now);
+    shell.open(1);
+    let zxid = shell.zxid as i64;
+    let sync = || Request::Sync { path: "/".into() };
+    for (xid, request) in
+        [sync(), exists("/a", false), create("/a"), sync(), create("/b"), exists("/b", false)]
+            .into_iter()
+            .enumerate()
+    {
+        shell.send(1, xid as i32, &request);
+    }
+    shell.commit_all();
+    assert_eq!(shell.got(1), [], "nobody has confirmed that this server leads");
+    let ticket = shell.service.take_confirm().expect("somebody waits for that");
+    shell.service.confirmed(ticket - 1, shell.now);
+    let got = shell.got(1);
+    assert!(matches!(got[0], Got::Reply { xid: 0, zxid: at, error: 0, .. } if at == zxid), "{got:?}");
+    assert_eq!(got[1..], [failed(1, zxid, ErrorCode::NoNode)]);
+    shell.service.confirmed(ticket, shell.now);
+    assert_eq!(shell.got(1), [], "the write before the second one is not executed");
+    shell.commit_all();
+    let got = shell.got(1);
+    assert_eq!(got[0], created(2, zxid + 1, "/a"));
+    assert!(matches!(got[1], Got::Reply { xid: 3, zxid: at, error: 0, .. } if at == zxid + 1), "{got:?}");
+    assert_eq!(got[2], created(4, zxid + 2, "/b"));
+    assert!(matches!(got[3], Got::Reply { xid: 5, error: 0, .. }), "{got:?}");
+    assert_eq!(shell.service.outstanding(), 0);
 }
 
 #[test]
@@ -484,4 +517,32 @@ fn a_connection_is_read_until_enough_waits() {
     assert!(shell.service.may_read(Id(1)));
     assert_eq!(shell.service.take_noted(), [Id(1)], "the shell is told");
     assert_eq!(shell.service.outstanding(), 0);
+}
+
+/// bugs.md 20: clients that come and go in a storm, with watches and without saying goodbye.
+#[test]
+fn a_storm_of_connections_and_sessions_leaves_nothing_behind() {
+    let mut shell = Shell::with(|limits| limits.sessions_max = 1_000);
+    let mut after_rounds = Vec::new();
+    for round in 0..100u64 {
+        for number in 0..500 {
+            let id = 1 + round * 500 + number;
+            shell.open(id);
+            shell.send(id, 1, &exists("/nothing", true));
+            if number % 2 == 0 {
+                shell.send(id, 2, &Request::CloseSession);
+                shell.commit_all();
+            }
+            shell.service.take_noted();
+            shell.out(id);
+            shell.service.disconnect(Id(id));
+        }
+        shell.pass(3 * TIMEOUT_MS);
+        shell.commit_all();
+        assert_eq!(shell.service.watches().count(), 0);
+        assert_eq!(shell.service.tree().sessions().count(), 0);
+        assert_eq!(shell.service.connections().count(), 0);
+        after_rounds.push(shell.service.memory_bytes());
+    }
+    assert!(after_rounds[99] <= after_rounds[1], "{after_rounds:?}");
 }

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::disk_work::DiskWork;
+use super::members_file::MembersFile;
 use crate::audit::Audit;
 use crate::config::Membership;
 use crate::limits;
@@ -20,7 +21,7 @@ use crate::net::tls::TlsGate;
 use crate::request::{Now, Service};
 use crate::store::{CourierEvent, LogEvent, SnapshotEvent, SnapshotHandle};
 use crate::tree::watches::ConnectionId;
-use crate::zab::{Effect, Input};
+use crate::zab::{Effect, Input, Standing};
 
 /// Percentiles cover between one and two of these.
 const METRICS_WINDOW: Duration = Duration::from_secs(60);
@@ -61,11 +62,17 @@ pub(super) struct SnapshotSchedule {
 #[derive(Debug)]
 pub struct Core {
     pub(super) member: Member,
+    /// This member's place among the others, as the log has it.
+    pub(super) told: Standing,
+    /// Since when it has had the leader that it has, or none.
+    pub(super) standing_since: Instant,
     /// Kept between turns, to spare the allocation.
     pub(super) effects: Vec<Effect>,
     pub(super) disk: DiskWork,
     pub(super) snapshots: SnapshotHandle,
     pub(super) peers: Option<Peers>,
+    /// Where changes of the members are written down.
+    pub(super) members_file: Option<MembersFile>,
     /// What happened in the middle of carrying something out.
     pub(super) late: Vec<Input>,
     /// From where on this member's state is not that of the others.
@@ -154,6 +161,7 @@ impl Core {
         self.carry_out(&mut effects);
         self.effects = effects;
         self.note_delivered();
+        self.tell_standing();
         self.report_slow();
         for id in self.member.service.take_noted() {
             if let Some(wake) = self.wakes.get(&id) {
@@ -176,6 +184,9 @@ impl Core {
     fn connect_members(&mut self, text: &str) {
         match Membership::parse(text) {
             Ok(membership) => {
+                if let Some(file) = &self.members_file {
+                    file.keep(membership.version, text);
+                }
                 tracing::info!(members = text.replace('\n', " "), "the members have changed");
                 let own = self.member.replica().id();
                 // One that was removed keeps its links: it has to hand over, if it leads, and may be added again.
@@ -186,6 +197,37 @@ impl Core {
                 }
             }
             Err(error) => tracing::warn!(%error, "the config node cannot be read"),
+        }
+    }
+
+    /// Says who leads whom when that has changed. One alone leads nobody.
+    fn tell_standing(&mut self) {
+        let standing = self.member.replica().standing();
+        let before = std::mem::replace(&mut self.told, standing);
+        if self.member.is_alone() || standing == before {
+            return;
+        }
+        let own = self.member.replica().id();
+        let (leader_before, leader) = (before.leader(own), standing.leader(own));
+        // An epoch that ends in line is no election.
+        if leader != leader_before {
+            let lasted = std::mem::replace(&mut self.standing_since, Instant::now()).elapsed();
+            let metrics = self.member.service.metrics_mut();
+            match (leader_before, leader) {
+                (_, None) => metrics.looking_count += 1,
+                (None, Some(_)) => metrics.election_time.record(lasted),
+                (Some(_), Some(_)) => {}
+            }
+        }
+        match standing {
+            Standing::Looking => tracing::info!("this member looks for a leader"),
+            Standing::Following { leader, epoch } => {
+                tracing::info!(%leader, epoch, "this member follows the leader");
+            }
+            Standing::Observing { leader, epoch } => {
+                tracing::info!(%leader, epoch, "this member observes the leader");
+            }
+            Standing::Leading { epoch } => tracing::info!(epoch, "this member leads"),
         }
     }
 

@@ -7,13 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use client::wire::zk::Zxid;
 
 use super::auditing;
 use super::core::{Core, Mailbox};
 use super::opening::rebuild;
+use crate::config;
+use crate::member::membership;
 use crate::net::peers::PeerEvent;
 use crate::store::{CourierEvent, CourierHandle, Disk, Epochs, LogEvent, LogHandle, SnapshotId, reread};
+use crate::tree::command::{Command, Op};
 use crate::zab::{self, Effect, Entry, Input, MemberId, Message, SnapshotRef};
 
 /// Something for the log thread, in order.
@@ -40,6 +44,8 @@ pub(super) struct DiskWork {
     openings: BTreeMap<MemberId, Opening>,
     /// For which attempt of a learner something is read.
     attempts: BTreeMap<MemberId, u64>,
+    /// How much of the log, in thousandths of a snapshot, is worth reading for a learner; nothing if none is.
+    log_permille: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +62,7 @@ impl DiskWork {
         courier: CourierHandle,
         log_disk: Arc<dyn Disk>,
         snapshot_disk: Arc<dyn Disk>,
+        log_permille: Option<u64>,
     ) -> DiskWork {
         DiskWork {
             log: Some(log),
@@ -66,6 +73,7 @@ impl DiskWork {
             under_way: VecDeque::new(),
             openings: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            log_permille,
         }
     }
 
@@ -136,6 +144,24 @@ fn snapshot_id(snapshot: SnapshotRef) -> SnapshotId {
     SnapshotId { zxid: snapshot.zxid, file_bytes: snapshot.file_bytes, crc: snapshot.crc }
 }
 
+/// An entry that comes from the log. `members`: who they are from there on, if it changes that.
+pub(super) fn logged(zxid: u64, bytes: Bytes, members: Option<&str>) -> Entry {
+    let members = members.and_then(|text| config::Membership::parse(text).ok());
+    let members = members.map(|members| Arc::new(membership(&members)));
+    Entry { zxid: Zxid(zxid), origin: MemberId(0), serial: 0, bytes, members }
+}
+
+/// The same for one that is not executed now, so that it has to say itself what it does about members.
+fn logged_unread((zxid, bytes): (u64, Bytes)) -> Entry {
+    // What the text is borrowed from goes into the entry.
+    let read = bytes.clone();
+    let members = match Command::decode(&read) {
+        Ok(Command { op: Op::Members { text, dynamic: true }, .. }) => Some(text),
+        _ => None,
+    };
+    logged(zxid, bytes, members)
+}
+
 impl Core {
     /// Does what the member wants done.
     pub(super) fn carry_out(&mut self, effects: &mut Vec<Effect>) {
@@ -176,7 +202,22 @@ impl Core {
                         self.late.push(Input::PieceRead { learner, attempt, index, bytes: None });
                     }
                 }
-                Effect::CloseSnapshot { learner } => {
+                Effect::OpenLog { learner, attempt, after } => {
+                    disk.attempts.insert(learner, attempt);
+                    let up_to = self.member.replica().durable();
+                    let asked = disk.log_permille.is_some_and(|permille| {
+                        disk.courier.open_log(reader(learner, attempt), after.0, up_to.0, permille).is_ok()
+                    });
+                    if !asked {
+                        self.late.push(Input::LogOpened { learner, attempt, after: None });
+                    }
+                }
+                Effect::ReadLog { learner, attempt, up_to } => {
+                    if disk.courier.records(reader(learner, attempt), up_to.0).is_err() {
+                        self.late.push(Input::LogRead { learner, attempt, entries: None });
+                    }
+                }
+                Effect::CloseSource { learner } => {
                     disk.openings.remove(&learner);
                     if let Some(attempt) = disk.attempts.remove(&learner) {
                         disk.courier.close(reader(learner, attempt));
@@ -381,8 +422,11 @@ impl Core {
                 }
                 CourierEvent::ReadFailed { reader, error } => {
                     if let Some((learner, attempt)) = self.disk.read_for(reader) {
-                        tracing::warn!(member = %learner, %error, "cannot read a snapshot for another member");
+                        tracing::warn!(member = %learner, %error, "cannot read what another member lacks");
+                        // It was one of these; the others mean nothing to who did not ask.
                         self.input(Input::PieceRead { learner, attempt, index: 0, bytes: None });
+                        self.input(Input::LogOpened { learner, attempt, after: None });
+                        self.input(Input::LogRead { learner, attempt, entries: None });
                     }
                 }
                 CourierEvent::Receiving { snapshot, next } => {
@@ -395,7 +439,20 @@ impl Core {
                     tracing::warn!(%error, "cannot receive the leader's snapshot");
                     self.input(Input::Received { snapshot: snapshot_ref(snapshot), done: false });
                 }
-                CourierEvent::Opened { .. } | CourierEvent::Records { .. } => {}
+                CourierEvent::Opened { reader, after } => {
+                    if let Some((learner, attempt)) = self.disk.read_for(reader) {
+                        if after.is_some() {
+                            tracing::info!(member = %learner, "what a member lacks is read from the log");
+                        }
+                        self.input(Input::LogOpened { learner, attempt, after: after.map(Zxid) });
+                    }
+                }
+                CourierEvent::Records { reader, records } => {
+                    if let Some((learner, attempt)) = self.disk.read_for(reader) {
+                        let entries = Some(records.into_iter().map(logged_unread).collect());
+                        self.input(Input::LogRead { learner, attempt, entries });
+                    }
+                }
             }
         }
     }
@@ -411,6 +468,9 @@ impl Core {
             }
         }
         self.disk.openings.remove(&learner);
+        if let Some(snapshot) = snapshot {
+            tracing::info!(member = %learner, bytes = snapshot.file_bytes, "a member is sent a snapshot");
+        }
         self.input(Input::SnapshotOpened { learner, attempt, snapshot: snapshot.map(snapshot_ref) });
     }
 

@@ -7,6 +7,7 @@
 mod auditing;
 mod core;
 mod disk_work;
+mod members_file;
 mod opening;
 mod queries;
 mod streams;

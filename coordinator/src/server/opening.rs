@@ -14,8 +14,9 @@ use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::core::{Core, Mailbox, SnapshotSchedule, now};
-use super::disk_work::DiskWork;
-use crate::config::{self, Config, EnsembleConfig};
+use super::disk_work::{DiskWork, logged};
+use super::members_file::MembersFile;
+use crate::config::{Config, EnsembleConfig};
 use crate::limits;
 use crate::logging::Complaints;
 use crate::member::{KnownMembers, Member, membership};
@@ -25,8 +26,9 @@ use crate::store::{
     Retention, SnapshotHandle, SnapshotReader, StoreError, salvage,
 };
 use crate::tree::Tree;
+use crate::tree::command::FEATURE_LEVEL;
 use crate::tree::snapshot::Loader;
-use crate::zab::{self, Entry, MemberId, Membership, Persistent, Replica, Timing};
+use crate::zab::{self, Entry, MemberId, Membership, Persistent, Replica, Standing, Timing};
 
 /// Opens the data directory and rebuilds the tree.
 pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyhow::Result<Rc<RefCell<Core>>> {
@@ -76,7 +78,8 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
     let courier = CourierHandle::spawn(Arc::clone(&log_disk), Arc::clone(&data_disk), move |event| {
         Mailbox::put(&to_core.couriers, &to_core.courier_wake, event);
     })?;
-    let disk = DiskWork::new(log, courier, Arc::clone(&log_disk), Arc::clone(&data_disk));
+    let log_permille = config.ensemble.as_ref().and_then(|ensemble| ensemble.log_permille);
+    let disk = DiskWork::new(log, courier, Arc::clone(&log_disk), Arc::clone(&data_disk), log_permille);
     let to_core = Arc::clone(&mailbox);
     let retention = storage
         .retain_snapshots
@@ -99,6 +102,7 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
     let mut service = Service::new(settings, tree, seed, now(started));
     service.metrics_mut().dbinittime.record(started.elapsed());
     service.metrics_mut().startup_txns_loaded.record_count(report.records);
+    service.metrics_mut().looking_count = config.ensemble.is_some().into();
     let own = MemberId(config.server_id);
     let (replica_settings, members_at, next) = match &config.ensemble {
         // Nobody is ever behind a server that is alone.
@@ -108,13 +112,28 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
         }
         Some(ensemble) => {
             let (configured, tree) = (&ensemble.membership, service.tree());
+            let (reached, allowed) = (tree.feature_level(), ensemble.feature_level_max);
+            if reached > allowed {
+                bail!(
+                    "rookery.featureLevelMax is {allowed}, but the ensemble has reached feature level {reached} and never \
+                     goes back; allowed are {reached} to {FEATURE_LEVEL}"
+                );
+            }
             // What clients decided is later than what files say.
             let known = KnownMembers::of(tree, tree.zxid())
-                .filter(|_| config.reconfig_enabled && tree.members().version > configured.version)
+                .filter(|_| config.reconfig_enabled && tree.members().version >= configured.version)
                 .unwrap_or_else(|| KnownMembers::unchanged(membership(configured)));
             (replica_settings(ensemble, known.membership), known.at, known.next)
         }
     };
+    let members_file = config.ensemble.as_ref().and_then(|ensemble| {
+        let file = MembersFile::new(ensemble.members_file.as_deref()?, ensemble.membership.version);
+        if next.is_none() && config.reconfig_enabled {
+            // The server may have stopped before it wrote this down.
+            file.keep(service.tree().members().version, service.tree().members_text());
+        }
+        Some(file)
+    });
     let store::Epochs { accepted, current, complete } = report.epochs;
     let persistent =
         Persistent { epochs: zab::Epochs { accepted, current, complete }, before, recent, members_at, next };
@@ -125,12 +144,15 @@ pub(super) fn open(config: &Config, started: Instant, stop: Rc<Notify>) -> anyho
         disk,
         snapshots,
         peers: None,
+        members_file,
         late: Vec::new(),
         diverged: None,
         hash_seed,
         pump_due: false,
         pump_wake: Rc::new(Notify::new()),
         wakes: HashMap::default(),
+        told: Standing::Looking,
+        standing_since: started,
         next_connection: 1,
         started,
         schedule: SnapshotSchedule {
@@ -167,6 +189,7 @@ fn replica_settings(ensemble: &EnsembleConfig, members: Membership) -> zab::Sett
             ..settings.timing
         },
         window_entries: settings.window_entries.max(ensemble.recent_entries_max as usize),
+        level: ensemble.feature_level_max,
         ..settings
     }
 }
@@ -227,9 +250,7 @@ fn recover(
         execute(&mut tree, zxid, &bytes)?;
         // Who the members are from here on, if this command changed that.
         let changed = tree.members().version == zxid;
-        let members = changed.then(|| config::Membership::parse(tree.members_text()).ok()).flatten();
-        let members = members.map(|members| Arc::new(membership(&members)));
-        let entry = Entry { zxid: Zxid(zxid), origin: MemberId(0), serial: 0, bytes, members };
+        let entry = logged(zxid, bytes, changed.then(|| tree.members_text()));
         recent_bytes += entry.size();
         recent.push_back(entry);
         while recent.len() > RECENT_RECORDS || recent_bytes > RECENT_BYTES {

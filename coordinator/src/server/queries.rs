@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use client::wire::zk::Zxid;
-
 use super::Core;
 use crate::audit::Audit;
 use crate::limits::LISTING_ENTRIES_MAX;
@@ -112,10 +110,13 @@ impl Core {
         }
         let replica = self.member.replica();
         let members = replica.membership();
-        let in_step = |(id, in_step, _): &(MemberId, bool, Zxid)| in_step.then_some(*id);
         let learners = replica.learners();
-        let (voters, others): (Vec<_>, Vec<_>) =
-            learners.iter().filter_map(in_step).partition(|id| members.is_voter(*id));
+        let (voters, others): (Vec<_>, Vec<_>) = learners
+            .iter()
+            .filter(|(_, in_step, _)| *in_step)
+            .map(|(id, _, durable)| (id.0, durable.0))
+            .partition(|(id, _)| members.is_voter(MemberId(*id)));
+        let leads = matches!(replica.standing(), Standing::Leading { .. });
         Some(EnsembleView {
             my_id: replica.id().0,
             voting: members.is_voter(replica.id()),
@@ -125,7 +126,11 @@ impl Core {
             voters: members.voters.len() as u64,
             learners: learners.len() as u64,
             synced_followers: voters.len() as u64,
-            synced_observers: others.into_iter().map(|id| id.0).collect(),
+            synced_observers: others,
+            led_ms: leads.then(|| self.standing_since.elapsed().as_millis() as u64),
+            pending_syncs: self.member.service.pending_syncs() as u64,
+            proposal_size: self.member.service.metrics().proposal_size,
+            feature_level: self.member.service.tree().feature_level(),
             members: self.member.service.tree().members_text().to_owned(),
         })
     }

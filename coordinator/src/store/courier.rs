@@ -15,7 +15,8 @@ use bytes::Bytes;
 use super::disk::Disk;
 use super::error::StoreError;
 use super::reader::LogReader;
-use super::snapshot::SnapshotId;
+use super::recovery::list;
+use super::snapshot::{self, SnapshotId};
 use super::transfer::{SnapshotReceiver, SnapshotSource};
 use super::writer::panic_message;
 
@@ -38,8 +39,8 @@ pub enum CourierEvent {
     Piece { reader: ReaderId, index: u64, bytes: Bytes, last: bool },
     /// The log goes on after this zxid, see [`LogReader::open`]; `None` if it does not reach back so far.
     Opened { reader: ReaderId, after: Option<u64> },
-    /// The next records; `end` if these are the last up to where reading was to go.
-    Records { reader: ReaderId, records: Vec<(u64, Bytes)>, end: bool },
+    /// The next records; none if there are no more up to where reading was to go, or no more may be read.
+    Records { reader: ReaderId, records: Vec<(u64, Bytes)> },
     /// Nothing more can be read for this one.
     ReadFailed { reader: ReaderId, error: StoreError },
     /// The piece that is to come next of the snapshot that is being received.
@@ -85,7 +86,7 @@ struct Queue {
 enum Request {
     Offer { reader: ReaderId, zxid_min: u64 },
     Piece { reader: ReaderId, index: u64 },
-    Open { reader: ReaderId, after: u64, up_to: u64 },
+    Open { reader: ReaderId, after: u64, up_to: u64, permille: u64 },
     Records { reader: ReaderId, up_to: u64 },
     Close { reader: ReaderId },
     Receive { snapshot: SnapshotId },
@@ -119,7 +120,7 @@ impl CourierHandle {
             snapshot_disk,
             report,
             sources: BTreeMap::new(),
-            readers: BTreeMap::new(),
+            logs: BTreeMap::new(),
             receiver: None,
         };
         let requests = Arc::clone(&shared);
@@ -145,9 +146,16 @@ impl CourierHandle {
     }
 
     /// Opens the log after a zxid, to be read up to one that was reported durable; answered by [`CourierEvent::Opened`].
-    /// What was open for this reader is closed.
-    pub fn open_log(&self, reader: ReaderId, after: u64, up_to: u64) -> Result<(), CourierBusy> {
-        self.ask(Request::Open { reader, after, up_to })
+    /// What was open for this reader is closed. No more than `permille` of the newest snapshot's size is read from it,
+    /// though 1 MiB in any case: what is longer than that is not worth more than a snapshot.
+    pub fn open_log(
+        &self,
+        reader: ReaderId,
+        after: u64,
+        up_to: u64,
+        permille: u64,
+    ) -> Result<(), CourierBusy> {
+        self.ask(Request::Open { reader, after, up_to, permille })
     }
 
     /// Reads on in the opened log, about 1 MiB at once, now up to this zxid; answered by [`CourierEvent::Records`].
@@ -229,12 +237,18 @@ impl Shared {
     }
 }
 
+/// The log, open for somebody, and how much more of it may be read.
+struct OpenLog {
+    log: LogReader,
+    bytes_left: u64,
+}
+
 struct Courier<R> {
     log_disk: Arc<dyn Disk>,
     snapshot_disk: Arc<dyn Disk>,
     report: R,
     sources: BTreeMap<ReaderId, SnapshotSource>,
-    readers: BTreeMap<ReaderId, LogReader>,
+    logs: BTreeMap<ReaderId, OpenLog>,
     receiver: Option<SnapshotReceiver>,
 }
 
@@ -263,7 +277,7 @@ impl<R: FnMut(CourierEvent)> Courier<R> {
 
     fn close(&mut self, reader: ReaderId) {
         self.sources.remove(&reader);
-        self.readers.remove(&reader);
+        self.logs.remove(&reader);
     }
 
     fn read(&mut self, request: Request) -> Result<CourierEvent, StoreError> {
@@ -281,28 +295,35 @@ impl<R: FnMut(CourierEvent)> Courier<R> {
                 let last = index + 1 == source.id().pieces();
                 Ok(CourierEvent::Piece { reader, index, bytes: bytes.into(), last })
             }
-            Request::Open { reader, after, up_to } => {
+            Request::Open { reader, after, up_to, permille } => {
                 self.make_room(reader)?;
+                let bytes_left = self.log_bytes_max(permille)?;
                 let log = LogReader::open(Arc::clone(&self.log_disk), after, up_to)?;
-                let after = log.as_ref().map(LogReader::after);
-                self.readers.extend(log.map(|log| (reader, log)));
+                let mut after = log.as_ref().map(LogReader::after);
+                match log {
+                    Some(log) if log.bytes_ahead()? <= bytes_left => {
+                        self.logs.insert(reader, OpenLog { log, bytes_left });
+                    }
+                    _ => after = None,
+                }
                 Ok(CourierEvent::Opened { reader, after })
             }
             Request::Records { reader, up_to } => {
-                let log = self.readers.get_mut(&reader).ok_or_else(|| not_open("log"))?;
+                let OpenLog { log, bytes_left } =
+                    self.logs.get_mut(&reader).ok_or_else(|| not_open("log"))?;
                 log.extend(up_to)?;
                 let (mut records, mut bytes) = (Vec::new(), 0);
-                let mut end = false;
-                while !end && bytes < RECORDS_BYTES_MAX {
+                while *bytes_left > 0 && bytes < RECORDS_BYTES_MAX {
                     match log.next_record()? {
                         Some((zxid, body)) => {
                             bytes += body.len() + size_of::<(u64, Bytes)>();
                             records.push((zxid, body));
                         }
-                        None => end = true,
+                        None => break,
                     }
                 }
-                Ok(CourierEvent::Records { reader, records, end })
+                *bytes_left = bytes_left.saturating_sub(bytes as u64);
+                Ok(CourierEvent::Records { reader, records })
             }
             Request::Close { .. } | Request::Receive { .. } | Request::Take { .. } => {
                 unreachable!("these read nothing")
@@ -310,9 +331,20 @@ impl<R: FnMut(CourierEvent)> Courier<R> {
         }
     }
 
+    /// How much of the log may be read before a snapshot is the better choice.
+    fn log_bytes_max(&self, permille: u64) -> Result<u64, StoreError> {
+        let names = list(self.snapshot_disk.as_ref())?;
+        let newest = names.iter().max_by_key(|name| snapshot::parse_name(name));
+        let newest = newest.filter(|name| snapshot::parse_name(name).is_some());
+        // A snapshot that is being replaced at this moment is as good as none.
+        let size = newest.map(|name| self.snapshot_disk.open(name).and_then(|file| file.size()));
+        let bytes = size.and_then(Result::ok).unwrap_or(0);
+        Ok((bytes / 1000).saturating_mul(permille).max(RECORDS_BYTES_MAX as u64))
+    }
+
     fn make_room(&mut self, reader: ReaderId) -> Result<(), StoreError> {
         self.close(reader);
-        if self.sources.len() + self.readers.len() >= OPEN_MAX {
+        if self.sources.len() + self.logs.len() >= OPEN_MAX {
             return Err(StoreError::Thread(format!("{OPEN_MAX} other members are being sent data")));
         }
         Ok(())

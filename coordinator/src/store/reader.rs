@@ -73,6 +73,22 @@ impl LogReader {
         Ok(record)
     }
 
+    /// Bytes of segments that are still to be read, without the last one, which is longer than what is in it.
+    pub fn bytes_ahead(&self) -> Result<u64, StoreError> {
+        let current = self.reader.header().first_zxid;
+        let mut later = numbers(self.disk.as_ref(), segment::parse_name)?;
+        later.retain(|&first| first > current);
+        later.sort_unstable();
+        if later.pop().is_none() {
+            return Ok(0);
+        }
+        let mut bytes = self.reader.size() - self.reader.offset();
+        for first in later.into_iter().take_while(|&first| first <= self.up_to) {
+            bytes += SegmentReader::open(self.disk.as_ref(), first)?.size();
+        }
+        Ok(bytes)
+    }
+
     /// Goes on up to a later zxid, which was reported durable since.
     pub fn extend(&mut self, up_to: u64) -> Result<(), StoreError> {
         self.up_to = self.up_to.max(up_to);

@@ -58,10 +58,14 @@ pub struct Recovery {
     ended: bool,
 }
 
-/// Prepares a directory without a log for a snapshot from elsewhere, which is then accepted although no log leads to it. To
+/// Prepares directories without a log for a snapshot from elsewhere, which is then accepted although no log leads to it. To
 /// be called before the snapshot is written.
-pub fn prepare_for_snapshot(log_disk: &Arc<dyn Disk>) -> Result<(), StoreError> {
-    let mut recovery = Recovery::open(Arc::clone(log_disk), Arc::clone(log_disk), LogOptions::default())?;
+pub fn prepare_for_snapshot(
+    log_disk: &Arc<dyn Disk>,
+    snapshot_disk: &Arc<dyn Disk>,
+) -> Result<(), StoreError> {
+    let mut recovery =
+        Recovery::open(Arc::clone(log_disk), Arc::clone(snapshot_disk), LogOptions::default())?;
     while recovery.next_record()?.is_some() {}
     recovery.finish().map(drop)
 }

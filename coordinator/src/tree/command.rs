@@ -7,6 +7,10 @@
 use client::wire::zk::Acl;
 use serde::{Deserialize, Serialize};
 
+/// The highest feature level that this release supports. A command of a kind, or with a meaning, that earlier releases do
+/// not know may only be proposed at a level that they do not support. 1: levels themselves.
+pub const FEATURE_LEVEL: u16 = 1;
+
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command<'a> {
@@ -136,6 +140,10 @@ pub enum Op<'a> {
     },
     /// The last change of the members is committed: the ones before it have no say any more.
     MembersSettled,
+    /// Every member supports this feature level; from here on no release that does not may take part.
+    Raise {
+        level: u16,
+    },
     /// An operation that the server refused by its configuration or its arguments alone.
     Refused {
         code: i32,
@@ -160,6 +168,7 @@ impl Op<'_> {
             Op::Check { .. } => "Check",
             Op::Reconfig { .. } | Op::Members { .. } => "Reconfig",
             Op::MembersSettled => "MembersSettled",
+            Op::Raise { .. } => "Raise",
             Op::Refused { .. } => "Refused",
             Op::Multi(_) => "Multi",
         }
@@ -181,6 +190,7 @@ impl Op<'_> {
             | Op::Reconfig { .. }
             | Op::Members { .. }
             | Op::MembersSettled
+            | Op::Raise { .. }
             | Op::Refused { .. }
             | Op::Multi(_) => "",
         }
@@ -211,6 +221,10 @@ pub enum CommandError {
         "the record has version {0}, this server reads version {VERSION}: it was written by a newer release"
     )]
     Version(u8),
+    #[error(
+        "the ensemble has reached feature level {0}, this server supports up to {FEATURE_LEVEL}: it needs a newer release"
+    )]
+    Level(u16),
     #[error("the record cannot be decoded: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
 }
@@ -228,7 +242,12 @@ impl<'a> Command<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Command<'a>, CommandError> {
         match bytes.split_first() {
             None => Err(CommandError::Empty),
-            Some((&VERSION, body)) => Ok(rmp_serde::from_slice(body)?),
+            Some((&VERSION, body)) => match rmp_serde::from_slice(body)? {
+                Command { op: Op::Raise { level }, .. } if level > FEATURE_LEVEL => {
+                    Err(CommandError::Level(level))
+                }
+                command => Ok(command),
+            },
             Some((&version, _)) => Err(CommandError::Version(version)),
         }
     }
@@ -260,6 +279,7 @@ mod tests {
             Op::SetAcl { path: "/a", acl: vec![open], version: 0 },
             Op::Members { text: "server.1=a:1:2:participant", dynamic: true },
             Op::MembersSettled,
+            Op::Raise { level: FEATURE_LEVEL },
             Op::Multi(vec![Op::Create(create), Op::Check { path: "/b", version: 1 }]),
         ] {
             let command = Command {
@@ -272,6 +292,11 @@ mod tests {
             let bytes = command.encode();
             assert_eq!(Command::decode(&bytes).unwrap(), command);
         }
+        let op = Op::Raise { level: FEATURE_LEVEL + 1 };
+        let newer = Command { session: 0, time_ms: 0, identities: Vec::new(), rules: Rules::default(), op };
+        assert!(
+            matches!(Command::decode(&newer.encode()), Err(CommandError::Level(level)) if level == FEATURE_LEVEL + 1)
+        );
         assert!(matches!(Command::decode(&[]), Err(CommandError::Empty)));
         assert!(matches!(Command::decode(&[9, 1]), Err(CommandError::Version(9))));
         assert!(matches!(Command::decode(&[1, 0xc1]), Err(CommandError::Malformed(_))));

@@ -54,6 +54,10 @@ impl<'c> Execution<'_, 'c> {
                 self.tree.members.before = None;
                 Ok(Outcome::Checked)
             }
+            Op::Raise { level } => {
+                self.tree.level = self.tree.level.max(*level);
+                Ok(Outcome::Checked)
+            }
             Op::Refused { code } => Err(ErrorCode::from_wire(*code).unwrap_or(ErrorCode::BadArguments)),
             Op::Multi(ops) => Ok(self.multi(ops)),
         }

@@ -106,6 +106,8 @@ pub struct Tree {
     /// How often each server started to serve.
     starts: BTreeMap<u8, u32>,
     members: Members,
+    /// What every member of the ensemble supports; it never goes back.
+    level: u16,
     /// Bytes of all paths and data.
     data_bytes: u64,
     over_quota: Option<Box<str>>,
@@ -161,6 +163,7 @@ impl Tree {
             secret: Vec::new(),
             starts: BTreeMap::new(),
             members: Members::default(),
+            level: 0,
             data_bytes: 0,
             over_quota: None,
             undo: None,
@@ -194,6 +197,11 @@ impl Tree {
     pub fn members_text(&self) -> &str {
         let node = self.lookup(CONFIG_NODE).and_then(|id| self.node(id).data());
         node.and_then(|data| std::str::from_utf8(data).ok()).unwrap_or_default()
+    }
+
+    /// The feature level that the ensemble has reached.
+    pub fn feature_level(&self) -> u16 {
+        self.level
     }
 
     pub fn secret(&self) -> &[u8] {
@@ -358,6 +366,7 @@ impl Tree {
             let ours = self.starts.entry(*server).or_default();
             *ours = (*ours).max(*starts);
         }
+        self.level = self.level.max(before.level);
         if self.secret.is_empty() {
             self.secret.clone_from(&before.secret);
         }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::acl::AclId;
 use super::arena::NodeId;
+use super::command::FEATURE_LEVEL;
 use super::znode::{Owner, Ownership, Znode};
 use super::{Members, Tree, quota};
 
@@ -56,6 +57,8 @@ struct HeaderRecord {
     starts: Vec<(u8, u32)>,
     #[serde(default)]
     members: Members,
+    #[serde(default)]
+    level: u16,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -139,6 +142,7 @@ impl Tree {
                 secret: self.secret.clone(),
                 starts: self.starts.iter().map(|(server, count)| (*server, *count)).collect(),
                 members: self.members.clone(),
+                level: self.level,
             },
         ));
         let acls: Vec<AclListRecord> = self
@@ -240,6 +244,10 @@ pub enum LoadError {
         "the snapshot has format {0}, this server reads format {FORMAT}: it was written by a newer release"
     )]
     Format(u8),
+    #[error(
+        "the ensemble has reached feature level {0}, this server supports up to {FEATURE_LEVEL}: it needs a newer release"
+    )]
+    Level(u16),
     #[error("a chunk cannot be decoded: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
     #[error("{0}")]
@@ -296,7 +304,11 @@ impl Loader {
         if header.format != FORMAT {
             return Err(LoadError::Format(header.format));
         }
+        if header.level > FEATURE_LEVEL {
+            return Err(LoadError::Level(header.level));
+        }
         self.header_seen = true;
+        self.tree.level = header.level;
         self.tree.zxid = Zxid(header.zxid);
         self.tree.digest = header.digest;
         self.tree.secret = header.secret;

@@ -4,7 +4,7 @@
 //! the others nothing, and what is on the way to it is bounded. The leader is a member like any other: it may commit
 //! before its own disk has an entry, if a quorum of others has it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -54,6 +54,8 @@ pub struct Leading {
     confirm_asked: u64,
     confirm_told: u64,
     confirm_rounds: VecDeque<(u64, u64)>,
+    /// Learners for whom the log could not be read to the end, until they serve.
+    pub(super) log_unreadable: BTreeSet<MemberId>,
     /// Since when it wants to hand over.
     handing_over: Option<u64>,
 }
@@ -91,6 +93,7 @@ impl Leading {
             confirm_asked: 0,
             confirm_told: 0,
             confirm_rounds: VecDeque::new(),
+            log_unreadable: BTreeSet::new(),
             handing_over: None,
         };
         let notice = leading.notice(common);
@@ -124,12 +127,22 @@ impl Leading {
     }
 
     pub(super) fn notice(&self, common: &Common) -> Message {
-        let vote = Vote { complete: true, epoch: self.epoch, zxid: 0, leader: common.id };
+        let vote = Vote { complete: true, epoch: self.epoch, zxid: 0, settled: true, leader: common.id };
         common.notice(Some(vote), Stance::Leading, false)
     }
 
     pub(super) fn learners(&self) -> Vec<(MemberId, bool, Zxid)> {
         self.learners.iter().map(|(id, learner)| (*id, learner.serving, learner.durable)).collect()
+    }
+
+    pub(super) fn level_of_all(&self, common: &Common) -> Option<u16> {
+        let level = |id: MemberId| match self.learners.get(&id) {
+            _ if id == common.id => Some(common.level),
+            Some(learner) if learner.serving => Some(learner.level),
+            _ => None,
+        };
+        let levels: Option<Vec<u16>> = common.sets().flat_map(Membership::ids).map(level).collect();
+        levels?.into_iter().min()
     }
 
     fn can_propose(&self, common: &Common) -> bool {
@@ -256,7 +269,7 @@ impl Leading {
         out: &mut Vec<Effect>,
     ) -> Next {
         let attempt = match message {
-            Message::Join { attempt, accepted, current, last, complete, need_snapshot } => {
+            Message::Join { attempt, accepted, current, last, complete, need_snapshot, level } => {
                 let learner = Learner {
                     attempt,
                     accepted,
@@ -264,6 +277,7 @@ impl Leading {
                     complete,
                     empty: last == 0 && current == 0 && !complete,
                     need_snapshot,
+                    level,
                     promise: None,
                     sync: Sync::None,
                     sent: Zxid::ZERO,
@@ -397,6 +411,8 @@ impl Leading {
 
     pub(super) fn flush(&mut self, common: &mut Common, now: u64, out: &mut Vec<Effect>) {
         let mut behind = Vec::new();
+        let commit = self.told_commit(common);
+        self.flush_logs(common, out);
         for (id, learner) in &mut self.learners {
             if learner.sync != Sync::Streaming {
                 continue;
@@ -405,8 +421,6 @@ impl Leading {
                 behind.push(*id);
                 continue;
             }
-            let established = self.stage == Stage::Established;
-            let commit = if established { common.history.committed() } else { Zxid::ZERO };
             let until = if common.is_voter_id(*id) { common.history.last() } else { commit };
             while learner.sent < until && learner.flight_bytes < common.flight_bytes {
                 let mut bytes = 0;
@@ -416,14 +430,8 @@ impl Leading {
                     .inspect(|entry| bytes += entry.size())
                     .map(Carried::from)
                     .collect();
-                let Some(last) = entries.last().map(Carried::zxid) else { break };
-                let (attempt, prev) = (learner.attempt, learner.sent.0);
-                learner.sent = last;
-                learner.told = commit;
-                learner.flight.push_back((last, bytes));
-                learner.flight_bytes += bytes;
-                let append = Message::Append { attempt, prev, entries, commit: commit.0 };
-                out.push(Effect::Send(*id, append));
+                let Some(append) = learner.append(*id, entries, bytes, commit) else { break };
+                out.push(append);
             }
             // The order to make an epoch its own comes behind all that was there when the epoch began.
             let order = match self.turning {
@@ -457,13 +465,40 @@ impl Leading {
         }
     }
 
+    /// What a learner may be told is committed.
+    pub(super) fn told_commit(&self, common: &Common) -> Zxid {
+        if self.stage == Stage::Established { common.history.committed() } else { Zxid::ZERO }
+    }
+
+    /// Learners that get entries from disk have the next ones read, or have reached what is in memory.
+    fn flush_logs(&mut self, common: &mut Common, out: &mut Vec<Effect>) {
+        let before = common.history.before();
+        let mut arrived = false;
+        for (id, learner) in &mut self.learners {
+            if learner.sync != (Sync::Log { reading: false }) {
+                continue;
+            }
+            if learner.sent >= before {
+                learner.sync = Sync::Streaming;
+                arrived = true;
+                out.push(Effect::CloseSource { learner: *id });
+            } else if learner.flight_bytes < common.flight_bytes {
+                learner.sync = Sync::Log { reading: true };
+                out.push(Effect::ReadLog { learner: *id, attempt: learner.attempt, up_to: before });
+            }
+        }
+        if arrived {
+            self.pin(common);
+        }
+    }
+
     fn ping(&mut self, common: &Common, now: u64, out: &mut Vec<Effect>) {
         self.ping_us = now + common.timing.ping_us;
         self.round += 1;
         if self.confirm_asked > self.confirm_rounds.back().map_or(self.confirm_told, |last| last.1) {
             self.confirm_rounds.push_back((self.round, self.confirm_asked));
         }
-        let commit = if self.stage == Stage::Established { common.history.committed().0 } else { 0 };
+        let commit = self.told_commit(common).0;
         for (id, learner) in &self.learners {
             let (attempt, round) = (learner.attempt, self.round);
             out.push(Effect::Send(*id, Message::Ping { attempt, round, commit }));
@@ -592,13 +627,14 @@ impl Leading {
             .learners
             .iter()
             .filter(|(id, learner)| learner.serving && common.may_lead(**id))
-            .map(|(id, learner)| (learner.durable, *id));
-        let Some((durable, successor)) = candidates.max() else { return Next::Stay };
+            .map(|(id, learner)| (learner.durable, common.membership.may_lead(*id), *id));
+        let Some((durable, _, successor)) = candidates.max() else { return Next::Stay };
         let ready = durable >= last && common.history.committed() >= last;
         if !ready && now < since + HAND_OVER_US {
             return Next::Stay;
         }
-        let vote = Vote { complete: true, epoch: self.epoch, zxid: durable.0, leader: successor };
+        let vote =
+            Vote { complete: true, epoch: self.epoch, zxid: durable.0, settled: true, leader: successor };
         // What was committed is told first, so that nobody has to find that out again.
         self.flush(common, now, out);
         for id in self.learners.keys() {

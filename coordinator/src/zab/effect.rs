@@ -52,6 +52,18 @@ pub enum Input {
         index: u64,
         bytes: Option<Bytes>,
     },
+    /// What the log goes on from, for [`Effect::OpenLog`]; `None` if it does not reach back so far, or is not worth it.
+    LogOpened {
+        learner: MemberId,
+        attempt: u64,
+        after: Option<Zxid>,
+    },
+    /// What [`Effect::ReadLog`] asked for, at least one entry; `None` if it cannot be read.
+    LogRead {
+        learner: MemberId,
+        attempt: u64,
+        entries: Option<Vec<Entry>>,
+    },
     /// The entry was executed; `digest` stands for everything executed so far.
     Executed {
         zxid: Zxid,
@@ -99,8 +111,21 @@ pub enum Effect {
         attempt: u64,
         index: u64,
     },
-    /// The learner needs no more of its snapshot.
-    CloseSnapshot {
+    /// Find the place in the own log from where it leads to what this learner lacks: at `after`, or before it if the log has
+    /// nothing there.
+    OpenLog {
+        learner: MemberId,
+        attempt: u64,
+        after: Zxid,
+    },
+    /// Read on in the log that is open for a learner, a bounded part of what is left up to `up_to`, which is durable.
+    ReadLog {
+        learner: MemberId,
+        attempt: u64,
+        up_to: Zxid,
+    },
+    /// The learner needs no more of its snapshot, or of the log.
+    CloseSource {
         learner: MemberId,
     },
     /// Begin to receive a snapshot from the leader, or go on with it; [`Input::Receiving`] tells from where.

@@ -10,10 +10,10 @@ use client::wire::zk::Zxid;
 
 use super::broadcast::{Leading, Stage, Turning};
 use super::history::Place;
-use super::message::{Blob, Message, Plan, SnapshotRef};
+use super::message::{Blob, Carried, Message, Plan, SnapshotRef};
 use super::planted::{self, Mistake};
 use super::replica::{Common, EPOCH_MAX, Next};
-use super::{Effect, MemberId, epoch_of};
+use super::{Effect, Entry, MemberId, epoch_of};
 
 /// What a leader knows of one that joined.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(super) struct Learner {
     pub(super) complete: bool,
     pub(super) empty: bool,
     pub(super) need_snapshot: bool,
+    pub(super) level: u16,
     /// Whether it has promised the epoch, and whether that promise counts.
     pub(super) promise: Option<bool>,
     pub(super) sync: Sync,
@@ -54,11 +55,49 @@ pub(super) enum Sync {
     /// It has no plan yet.
     None,
     Truncating,
+    /// The log is asked whether it leads from where the learner is to what memory has. `planned`: the learner waits for
+    /// entries already.
+    OpeningLog {
+        planned: bool,
+    },
+    /// It gets entries out of the log on disk; `reading` while some are being read.
+    Log {
+        reading: bool,
+    },
     /// A snapshot is being opened for it.
     Opening,
     Snapshot(SnapshotRef),
-    /// It gets entries.
+    /// It gets entries out of memory.
     Streaming,
+}
+
+impl Sync {
+    /// Whether the shell has something open for it.
+    fn has_source(self) -> bool {
+        match self {
+            Sync::None | Sync::Truncating | Sync::Streaming => false,
+            Sync::OpeningLog { .. } | Sync::Log { .. } | Sync::Opening | Sync::Snapshot(_) => true,
+        }
+    }
+}
+
+impl Learner {
+    /// The message with the entries that follow what it was sent; the place that is behind them is sent from now on.
+    pub(super) fn append(
+        &mut self,
+        to: MemberId,
+        entries: Vec<Carried>,
+        bytes: usize,
+        commit: Zxid,
+    ) -> Option<Effect> {
+        let last = entries.last().map(Carried::zxid)?;
+        let (attempt, prev) = (self.attempt, self.sent.0);
+        self.sent = last;
+        self.told = commit;
+        self.flight.push_back((last, bytes));
+        self.flight_bytes += bytes;
+        Some(Effect::Send(to, Message::Append { attempt, prev, entries, commit: commit.0 }))
+    }
 }
 
 impl Leading {
@@ -243,11 +282,86 @@ impl Leading {
                 learner.sync = Sync::Truncating;
                 out.push(Effect::Send(to, Message::Sync { attempt, plan: Plan::Truncate { to: floor.0 } }));
             }
-            Place::Beyond => {
-                learner.sync = Sync::Opening;
-                let at_least = common.history.before();
-                out.push(Effect::OpenSnapshot { learner: to, attempt, at_least });
+            Place::Beyond if learner.need_snapshot || self.log_unreadable.contains(&to) => {
+                self.begin_snapshot(common, to, out);
+            }
+            Place::Beyond => self.open_log(common, to, false, out),
+        }
+    }
+
+    fn begin_snapshot(&mut self, common: &mut Common, to: MemberId, out: &mut Vec<Effect>) {
+        let Some(learner) = self.learners.get_mut(&to) else { return };
+        learner.sync = Sync::Opening;
+        let (attempt, at_least) = (learner.attempt, common.history.before());
+        out.push(Effect::OpenSnapshot { learner: to, attempt, at_least });
+        self.pin(common);
+    }
+
+    /// What memory does not have any more may still be in the log.
+    fn open_log(&mut self, common: &mut Common, to: MemberId, planned: bool, out: &mut Vec<Effect>) {
+        let Some(learner) = self.learners.get_mut(&to) else { return };
+        learner.sync = Sync::OpeningLog { planned };
+        out.push(Effect::OpenLog { learner: to, attempt: learner.attempt, after: learner.last });
+        self.pin(common);
+    }
+
+    pub(super) fn log_opened(
+        &mut self,
+        common: &mut Common,
+        to: MemberId,
+        attempt: u64,
+        after: Option<Zxid>,
+        out: &mut Vec<Effect>,
+    ) {
+        let learner = self.learners.get_mut(&to).filter(|learner| learner.attempt == attempt);
+        let Some(learner) = learner else { return };
+        let Sync::OpeningLog { planned } = learner.sync else { return };
+        match after {
+            Some(after) if after == learner.last => {
+                learner.sync = Sync::Log { reading: false };
+                learner.sent = after;
+                if !planned {
+                    out.push(Effect::Send(to, Message::Sync { attempt, plan: Plan::Diff }));
+                }
+            }
+            Some(after) if !planned => {
+                learner.sync = Sync::Truncating;
+                out.push(Effect::CloseSource { learner: to });
+                out.push(Effect::Send(to, Message::Sync { attempt, plan: Plan::Truncate { to: after.0 } }));
                 self.pin(common);
+            }
+            None if !planned => self.begin_snapshot(common, to, out),
+            // It has begun already, and what it waits for is not there: it has to begin anew, with a snapshot.
+            _ => {
+                self.log_unreadable.insert(to);
+                self.dismiss(common, to, out);
+            }
+        }
+    }
+
+    pub(super) fn log_read(
+        &mut self,
+        common: &mut Common,
+        to: MemberId,
+        attempt: u64,
+        entries: Option<Vec<Entry>>,
+        out: &mut Vec<Effect>,
+    ) {
+        let learner = self.learners.get_mut(&to).filter(|learner| learner.attempt == attempt);
+        let Some(learner) = learner.filter(|learner| learner.sync == Sync::Log { reading: true }) else {
+            return;
+        };
+        match entries.filter(|entries| !entries.is_empty()) {
+            Some(entries) => {
+                learner.sync = Sync::Log { reading: false };
+                let commit = self.told_commit(common);
+                let Some(learner) = self.learners.get_mut(&to) else { return };
+                let bytes = entries.iter().map(Entry::size).sum();
+                out.extend(learner.append(to, entries.iter().map(Carried::from).collect(), bytes, commit));
+            }
+            None => {
+                self.log_unreadable.insert(to);
+                self.dismiss(common, to, out);
             }
         }
     }
@@ -255,7 +369,7 @@ impl Leading {
     /// What comes after the snapshots under way stays in memory.
     pub(super) fn pin(&self, common: &mut Common) {
         let snapshots = self.learners.values().filter_map(|learner| match learner.sync {
-            Sync::Opening => Some(common.history.before()),
+            Sync::OpeningLog { .. } | Sync::Log { .. } | Sync::Opening => Some(common.history.before()),
             Sync::Snapshot(snapshot) => Some(Zxid(snapshot.zxid)),
             _ => None,
         });
@@ -272,14 +386,8 @@ impl Leading {
         out: &mut Vec<Effect>,
     ) {
         let learner = self.learners.get_mut(&to).filter(|learner| learner.attempt == attempt);
-        let Some(learner) = learner.filter(|learner| learner.sync == Sync::Opening) else {
-            if snapshot.is_some()
-                && self.learners.get(&to).is_none_or(|learner| learner.sync != Sync::Opening)
-            {
-                out.push(Effect::CloseSnapshot { learner: to });
-            }
-            return;
-        };
+        // One that was meant for an earlier attempt was closed when that ended.
+        let Some(learner) = learner.filter(|learner| learner.sync == Sync::Opening) else { return };
         match snapshot {
             Some(snapshot) if Zxid(snapshot.zxid) >= common.history.before() => {
                 learner.sync = Sync::Snapshot(snapshot);
@@ -331,17 +439,19 @@ impl Leading {
         let Some(learner) = self.learners.get_mut(&from) else { return };
         match learner.sync {
             Sync::Truncating => {}
-            Sync::Snapshot(_) => out.push(Effect::CloseSnapshot { learner: from }),
+            Sync::Snapshot(_) => out.push(Effect::CloseSource { learner: from }),
             _ => return,
         }
         learner.last = last;
         learner.need_snapshot = false;
-        if common.history.place(last) == Place::Here {
-            learner.sync = Sync::Streaming;
-            learner.sent = last;
-            self.pin(common);
-        } else {
-            self.dismiss(common, from, out);
+        match common.history.place(last) {
+            Place::Here => {
+                learner.sync = Sync::Streaming;
+                learner.sent = last;
+                self.pin(common);
+            }
+            Place::Beyond if !self.log_unreadable.contains(&from) => self.open_log(common, from, true, out),
+            Place::Beyond | Place::Fork(_) => self.dismiss(common, from, out),
         }
     }
 
@@ -359,8 +469,8 @@ impl Leading {
         out: &mut Vec<Effect>,
     ) -> Option<Learner> {
         let learner = self.learners.remove(&id)?;
-        if matches!(learner.sync, Sync::Snapshot(_)) {
-            out.push(Effect::CloseSnapshot { learner: id });
+        if learner.sync.has_source() {
+            out.push(Effect::CloseSource { learner: id });
         }
         self.pin(common);
         Some(learner)
@@ -393,6 +503,7 @@ impl Leading {
         let Some(learner) = self.learners.get_mut(&to) else { return };
         if learner.in_step == Some(self.epoch) {
             learner.serving = true;
+            self.log_unreadable.remove(&to);
             learner.told = common.history.committed();
             let (attempt, commit) = (learner.attempt, learner.told.0);
             out.push(Effect::Send(to, Message::UpToDate { attempt, commit }));

@@ -114,7 +114,7 @@ impl Learning {
     }
 
     pub(super) fn notice(&self, common: &Common) -> Message {
-        let vote = Vote { complete: true, epoch: self.epoch, zxid: 0, leader: self.leader };
+        let vote = Vote { complete: true, epoch: self.epoch, zxid: 0, settled: true, leader: self.leader };
         common.notice(Some(vote), Stance::Following, false)
     }
 
@@ -138,7 +138,8 @@ impl Learning {
         }
         let Epochs { accepted, current, complete } = common.epochs;
         let (attempt, last, need_snapshot) = (self.attempt, common.history.last().0, self.need_snapshot);
-        let join = Message::Join { attempt, accepted, current, last, complete, need_snapshot };
+        let level = common.level;
+        let join = Message::Join { attempt, accepted, current, last, complete, need_snapshot, level };
         out.push(Effect::Send(self.leader, join));
     }
 
@@ -251,6 +252,7 @@ impl Learning {
         };
         self.heard_us = now;
         self.answered = true;
+        common.note_leader();
         next
     }
 
@@ -397,6 +399,10 @@ impl Learning {
             // Something between was lost. Nothing is ever put behind a hole.
             self.join(common, false, now, out);
             return Next::Stay;
+        }
+        if !self.serving && !entries.is_empty() {
+            // A long history may take longer than members have to find each other, as long as it goes on.
+            self.began_us = now;
         }
         for carried in entries {
             let entry = Entry::from(carried);

@@ -18,6 +18,10 @@ pub struct Vote {
     pub complete: bool,
     pub epoch: u32,
     pub zxid: u64,
+    /// Whether it may lead by the members that are committed, as it knows them. While others are on their way, some have not
+    /// heard of those who are to come, and would not follow them.
+    #[serde(default)]
+    pub settled: bool,
     pub leader: MemberId,
 }
 
@@ -67,7 +71,8 @@ pub enum Message {
     },
 
     // ---- Learner to leader ----
-    /// Here I am, this far. `need_snapshot`: the plan before this did not work.
+    /// Here I am, this far. `need_snapshot`: the plan before this did not work. `level`: the highest feature level that the
+    /// learner supports.
     Join {
         attempt: u64,
         accepted: u32,
@@ -75,6 +80,8 @@ pub enum Message {
         last: u64,
         complete: bool,
         need_snapshot: bool,
+        #[serde(default)]
+        level: u16,
     },
     /// The new epoch is accepted. `counts` is false when it had been accepted from somebody else before.
     Accept {

@@ -9,6 +9,8 @@ pub enum Mistake {
     CommitsSkipLog,
     /// A leader begins before a quorum has its history.
     ProposeBeforeSync,
+    /// Who looks for a leader keeps connections from which nothing comes.
+    SilentLinksStay,
 }
 
 #[cfg(feature = "planted")]

@@ -1,6 +1,6 @@
 //! One member's part in the agreed order: what every role shares, and how roles follow each other.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use super::election::Looking;
 use super::history::History;
 use super::learner::Learning;
 use super::message::{Blob, Message, Stance, Vote};
+use super::planted::{self, Mistake};
 use super::{Effect, Entry, Epochs, Input, MemberId, Membership, Standing};
 
 /// How long things may take, in microseconds.
@@ -57,6 +58,8 @@ pub struct Settings {
     pub flight_bytes: usize,
     /// The counter at which an epoch ends; the whole range, except where a test wants to see the end.
     pub counter_max: u32,
+    /// The highest feature level that this member supports.
+    pub level: u16,
 }
 
 impl Settings {
@@ -69,6 +72,7 @@ impl Settings {
             window_bytes: 16 << 20,
             flight_bytes: 8 << 20,
             counter_max: u32::MAX,
+            level: 0,
         }
     }
 }
@@ -106,6 +110,7 @@ pub(super) struct Common {
     pub(super) timing: Timing,
     pub(super) flight_bytes: usize,
     pub(super) counter_max: u32,
+    pub(super) level: u16,
     /// As they are on disk.
     pub(super) epochs: Epochs,
     /// As they will be when everything that was asked for is saved.
@@ -121,7 +126,10 @@ pub(super) struct Common {
     /// It is about to stop and wants nobody's vote.
     pub(super) retiring: bool,
     pub(super) digests: VecDeque<(Zxid, u64)>,
-    links: BTreeSet<MemberId>,
+    /// Who can be reached, and when something last came from there.
+    links: BTreeMap<MemberId, u64>,
+    /// Since when no leader has answered, for one that needs it to.
+    adrift_us: Option<u64>,
     started_us: u64,
 }
 
@@ -158,12 +166,31 @@ impl Common {
     }
 
     pub(super) fn is_linked(&self, peer: MemberId) -> bool {
-        self.links.contains(&peer)
+        self.links.contains_key(&peer)
     }
 
     /// Everybody who can be reached: the other members, and whoever wants to become one.
     pub(super) fn peers(&self) -> impl Iterator<Item = MemberId> + '_ {
-        self.links.iter().copied()
+        self.links.keys().copied()
+    }
+
+    /// A leader has answered, or this member has become one.
+    pub(super) fn note_leader(&mut self) {
+        self.adrift_us = None;
+    }
+
+    /// Whoever is asked whom to follow answers. A connection from which nothing comes in spite of that is no use, even
+    /// if neither end notices: something between them loses what is sent, or a damaged length makes one of them wait
+    /// for the rest of something that is never sent.
+    fn reset_silent_links(&mut self, now: u64, out: &mut Vec<Effect>) {
+        let Some(adrift_us) = self.adrift_us else { return };
+        for (peer, heard_us) in &mut self.links {
+            let is_silent = now > adrift_us.max(*heard_us) + self.timing.silence_us;
+            if is_silent && !planted::is(Mistake::SilentLinksStay) {
+                *heard_us = now;
+                out.push(Effect::ResetLink(*peer));
+            }
+        }
     }
 
     pub(super) fn next_attempt(&mut self) -> u64 {
@@ -198,6 +225,7 @@ impl Common {
             complete: self.epochs.complete,
             epoch: self.epochs.current,
             zxid: self.history.last().0,
+            settled: self.membership.may_lead(self.id),
             leader: self.id,
         })
     }
@@ -299,8 +327,16 @@ pub struct Replica {
 impl Replica {
     /// `seed` makes the attempts of this life different from those of earlier ones.
     pub fn new(settings: Settings, persistent: Persistent, seed: u64, now: u64) -> Replica {
-        let Settings { id, membership, timing, window_entries, window_bytes, flight_bytes, counter_max } =
-            settings;
+        let Settings {
+            id,
+            membership,
+            timing,
+            window_entries,
+            window_bytes,
+            flight_bytes,
+            counter_max,
+            level,
+        } = settings;
         let Persistent { epochs, before, recent, members_at, next } = persistent;
         let mut common = Common {
             id,
@@ -310,6 +346,7 @@ impl Replica {
             timing,
             flight_bytes,
             counter_max,
+            level,
             epochs,
             intended: epochs,
             history: History::new(before, recent, window_entries, window_bytes),
@@ -320,7 +357,8 @@ impl Replica {
             diverged: false,
             retiring: false,
             digests: VecDeque::new(),
-            links: BTreeSet::new(),
+            links: BTreeMap::new(),
+            adrift_us: Some(now),
             started_us: now,
         };
         let looking = Looking::begin(&mut common, None, now, &mut Vec::new());
@@ -371,6 +409,19 @@ impl Replica {
         match &self.role {
             Role::Leading(leading) => leading.learners(),
             _ => Vec::new(),
+        }
+    }
+
+    /// The highest feature level that this member supports.
+    pub fn level(&self) -> u16 {
+        self.common.level
+    }
+
+    /// As leader with everybody in step: the highest feature level that all of them support.
+    pub fn level_of_all(&self) -> Option<u16> {
+        match &self.role {
+            Role::Leading(leading) => leading.level_of_all(&self.common),
+            _ => None,
         }
     }
 
@@ -435,13 +486,16 @@ impl Replica {
     fn handle(&mut self, now: u64, input: Input, out: &mut Vec<Effect>) -> Next {
         let common = &mut self.common;
         match input {
-            Input::Tick => match &mut self.role {
-                Role::Looking(looking) => looking.tick(common, now, out),
-                Role::Learning(learning) => learning.tick(common, now, out),
-                Role::Leading(leading) => leading.tick(common, now, out),
-            },
+            Input::Tick => {
+                common.reset_silent_links(now, out);
+                match &mut self.role {
+                    Role::Looking(looking) => looking.tick(common, now, out),
+                    Role::Learning(learning) => learning.tick(common, now, out),
+                    Role::Leading(leading) => leading.tick(common, now, out),
+                }
+            }
             Input::LinkUp(peer) => {
-                common.links.insert(peer);
+                common.links.insert(peer, now);
                 out.push(Effect::Send(peer, self.say(true)));
                 Next::Stay
             }
@@ -510,8 +564,18 @@ impl Replica {
             Input::SnapshotOpened { learner, attempt, snapshot } => {
                 if let Role::Leading(leading) = &mut self.role {
                     leading.snapshot_opened(common, learner, attempt, snapshot, out);
-                } else if snapshot.is_some() {
-                    out.push(Effect::CloseSnapshot { learner });
+                }
+                Next::Stay
+            }
+            Input::LogOpened { learner, attempt, after } => {
+                if let Role::Leading(leading) = &mut self.role {
+                    leading.log_opened(common, learner, attempt, after, out);
+                }
+                Next::Stay
+            }
+            Input::LogRead { learner, attempt, entries } => {
+                if let Role::Leading(leading) = &mut self.role {
+                    leading.log_read(common, learner, attempt, entries, out);
                 }
                 Next::Stay
             }
@@ -566,6 +630,9 @@ impl Replica {
         if from == common.id {
             return Next::Stay;
         }
+        if let Some(heard_us) = common.links.get_mut(&from) {
+            *heard_us = now;
+        }
         if let Message::Notice { stance, asks, .. } = &message {
             let wants_answer = *asks && *stance == Stance::Looking;
             return match &mut self.role {
@@ -618,6 +685,7 @@ impl Replica {
                     if let Role::Leading(leading) = &mut self.role {
                         leading.leave(common, out);
                     }
+                    common.adrift_us.get_or_insert(now);
                     let mut looking = Looking::begin(common, preferred, now, out);
                     let next = looking.reconsider(common, now, out);
                     self.role = Role::Looking(looking);
@@ -628,6 +696,7 @@ impl Replica {
                     Next::Stay
                 }
                 Next::Lead(vote) => {
+                    common.note_leader();
                     self.role = Role::Leading(Leading::begin(common, vote, now, out));
                     Next::Stay
                 }

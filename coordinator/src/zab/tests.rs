@@ -17,6 +17,7 @@ struct Server {
     confirmed: u64,
     letters: Vec<Bytes>,
     receiving: Vec<Bytes>,
+    log_at: Zxid,
 }
 
 struct Ensemble {
@@ -27,6 +28,8 @@ struct Ensemble {
     cut: BTreeSet<(MemberId, MemberId)>,
     settings: fn(Settings) -> Settings,
     lives: u64,
+    reads_logs: bool,
+    read_from_logs: usize,
 }
 
 const ONE: MemberId = MemberId(1);
@@ -53,6 +56,8 @@ impl Ensemble {
             cut: BTreeSet::new(),
             settings,
             lives: 0,
+            reads_logs: false,
+            read_from_logs: 0,
         }
     }
 
@@ -65,6 +70,14 @@ impl Ensemble {
     fn start_three(&mut self) {
         for id in [ONE, TWO, THREE] {
             self.start(id, Epochs::default(), Vec::new());
+        }
+        self.run(500);
+    }
+
+    /// The two others, as they were after the first election.
+    fn start_three_but(&mut self, one: MemberId) {
+        for id in [ONE, TWO, THREE].into_iter().filter(|id| *id != one) {
+            self.start(id, Epochs { accepted: 1, current: 1, complete: true }, Vec::new());
         }
         self.run(500);
     }
@@ -86,6 +99,7 @@ impl Ensemble {
             confirmed: 0,
             letters: Vec::new(),
             receiving: Vec::new(),
+            log_at: Zxid::ZERO,
         };
         self.servers.insert(id, server);
         let others: Vec<MemberId> = self.servers.keys().copied().filter(|other| *other != id).collect();
@@ -169,7 +183,22 @@ impl Ensemble {
                     let bytes = Some(Bytes::from([&zxid.0.to_be_bytes()[..], &bytes].concat()));
                     Some(Input::PieceRead { learner, attempt, index, bytes })
                 }
-                Effect::CloseSnapshot { .. } | Effect::ResetLink(_) => None,
+                Effect::OpenLog { learner, attempt, after } => {
+                    let reaches = self.reads_logs && after >= server.before;
+                    let floor = server.log.iter().map(|entry| entry.zxid).filter(|zxid| *zxid <= after).max();
+                    server.log_at = floor.unwrap_or(server.before);
+                    let after = reaches.then_some(server.log_at);
+                    Some(Input::LogOpened { learner, attempt, after })
+                }
+                Effect::ReadLog { learner, attempt, up_to } => {
+                    let (from, log) = (server.log_at, server.log.iter());
+                    let next = log.filter(|entry| entry.zxid > from && entry.zxid <= up_to);
+                    let entries: Vec<Entry> = next.take(3).cloned().collect();
+                    server.log_at = entries.last().map_or(from, |entry| entry.zxid);
+                    self.read_from_logs += entries.len();
+                    Some(Input::LogRead { learner, attempt, entries: Some(entries) })
+                }
+                Effect::CloseSource { .. } | Effect::ResetLink(_) => None,
                 Effect::Receive(snapshot) => {
                     server.receiving.clear();
                     Some(Input::Receiving { snapshot, next: 0 })
@@ -372,6 +401,34 @@ fn a_member_that_is_far_behind_gets_a_snapshot() {
     ensemble.propose(THREE, "after");
     ensemble.run(50);
     assert_eq!(ensemble.texts(ONE).last().unwrap(), "after");
+}
+
+#[test]
+fn a_member_that_is_too_far_behind_for_memory_gets_what_it_lacks_from_the_log() {
+    let small = |settings| Settings { window_entries: 4, ..settings };
+    let mut ensemble = Ensemble::new(Membership::of_voters([ONE, TWO, THREE]), small);
+    ensemble.reads_logs = true;
+    ensemble.start_three();
+    // Something that only this one has: the log says where to cut.
+    ensemble.kill(ONE);
+    ensemble.kill(TWO);
+    assert!(ensemble.propose(THREE, "lost").is_some());
+    let behind = ensemble.kill(THREE);
+    ensemble.start_three_but(behind.replica.id());
+    let leader = ensemble.leader().unwrap();
+    let texts: Vec<String> = (0..20).map(|number| format!("text {number}")).collect();
+    for text in &texts {
+        ensemble.propose(leader, text);
+        ensemble.run(20);
+    }
+    ensemble.restart(behind);
+    ensemble.run(500);
+    assert_eq!(ensemble.texts(THREE), texts);
+    assert_eq!(ensemble.servers[&THREE].before, Zxid::ZERO, "no snapshot took the place of its log");
+    assert!(ensemble.read_from_logs >= 16, "{}", ensemble.read_from_logs);
+    ensemble.propose(leader, "after");
+    ensemble.run(50);
+    assert_eq!(ensemble.texts(THREE).last().unwrap(), "after");
 }
 
 #[test]

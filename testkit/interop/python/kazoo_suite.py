@@ -13,15 +13,19 @@ import uuid
 from kazoo.client import KazooClient, KazooState, TransactionRequest
 from kazoo.exceptions import (
     AuthFailedError,
+    BadArgumentsError,
     BadVersionError,
+    ConnectionLoss,
     InvalidACLError,
     KazooException,
     LockTimeout,
+    NewConfigNoQuorumError,
     NoAuthError,
     NoChildrenForEphemeralsError,
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
+    ReconfigInProcessError,
     RolledBackError,
     RuntimeInconsistency,
 )
@@ -693,6 +697,52 @@ def acknowledged_writes_survive_a_kill():
     names = {int(name) for name in zk.retry(zk.get_children, path)}
     lost = [number for number in acknowledged if number not in names]
     assert not lost, f"{len(lost)} of {len(acknowledged)} acknowledged writes are gone"
+
+
+@check
+def members_change():
+    """Of an ensemble: one member loses its vote and gets it back, by whoever may do that, while writes go on."""
+    if "," not in HOST:
+        return
+    zk = client()
+    config, stat = zk.get("/zookeeper/config")
+    lines = config.decode().split("\n")
+    last = [line for line in lines if line.startswith("server.")][-1]
+    observer = last.replace(":participant", ":observer")
+    assert observer != last, last
+    raises(NoAuthError, zk.reconfig, joining=observer, leaving=None, new_members=None)
+    zk.add_auth("digest", "super:rookery")
+    raises(BadVersionError, zk.reconfig, joining=observer, leaving=None, new_members=None, from_config=1)
+    raises(BadArgumentsError, zk.reconfig, joining="server.9=nonsense", leaving=None, new_members=None)
+    path = fresh()
+    zk.retry(zk.ensure_path, path)
+    versions = []
+    for line in [observer, last]:
+        changed, _ = reconfigured(zk, joining=line, leaving=None, new_members=None)
+        answer = changed.decode().split("\n")
+        assert line in answer, answer
+        versions.append(int(answer[-1].removeprefix("version="), 16))
+        zk.retry(zk.ensure_path, f"{path}/{len(versions)}")
+        seen = client()
+        seen.retry(seen.sync, "/")
+        assert seen.retry(seen.get, "/zookeeper/config")[0] == changed
+    whole = ",".join(line for line in lines if line.startswith("server."))
+    changed, _ = reconfigured(zk, joining=None, leaving=None, new_members=whole)
+    versions.append(int(changed.decode().split("\n")[-1].removeprefix("version="), 16))
+    assert versions == sorted(set(versions)), versions
+    assert sorted(zk.retry(zk.get_children, path)) == ["1", "2"]
+
+
+def reconfigured(zk, **change):
+    """A member that has just changed its role may not be in step yet, and then there is no quorum for the next change; and a
+    leader that loses its vote hands over, and lets its clients go."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return zk.reconfig(**change)
+        except (NewConfigNoQuorumError, ReconfigInProcessError, ConnectionLoss):
+            assert time.monotonic() < deadline, change
+            time.sleep(0.2)
 
 
 def main():

@@ -3,6 +3,7 @@
 //! The table is data: each [`Row`] says what is sent and what must come back from us and, where Apache ZooKeeper
 //! differs, from it. [`run`] plays every row against a running server.
 
+pub mod broker;
 mod table;
 
 use std::fmt;
@@ -190,9 +191,13 @@ impl Mutations {
         (self.state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % below.max(1)
     }
 
-    /// A request with some of its bytes changed, cut off or added, in a frame whose length is mostly right.
+    /// A request to a coordinator, damaged.
     pub fn next_frame(&mut self) -> Vec<u8> {
-        let samples = table::valid_requests();
+        self.next_of(&table::valid_requests())
+    }
+
+    /// One of these with some of its bytes changed, cut off or added, in a frame whose length is mostly right.
+    pub fn next_of(&mut self, samples: &[Body]) -> Vec<u8> {
         let mut body = samples[self.draw(samples.len())].0.clone();
         for _ in 0..=self.draw(3) {
             match self.draw(5) {

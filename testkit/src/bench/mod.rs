@@ -1,8 +1,9 @@
 //! Our servers beside those that they replace, on the same machine, under the same load: the coordinator beside Apache
-//! ZooKeeper, and the [broker] beside Apache Kafka.
+//! ZooKeeper, and the [broker] beside Apache Kafka; and our [client library](clients) beside other people's.
 
 pub mod broker;
 mod cases;
+pub mod clients;
 mod ensembles;
 mod histogram;
 mod load;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use testkit::bench::broker::{BROKER_CASES, BrokerPlan, Maker, run_brokers};
+use testkit::bench::clients::{ClientPlan, Library, run_clients};
 use testkit::bench::{self, CASES, Plan};
 use testkit::process::{Kind, scratch};
 
@@ -21,6 +22,39 @@ enum What {
     Coordinator(CoordinatorFlags),
     /// Our broker on our coordinator, perhaps beside Apache Kafka on Apache ZooKeeper.
     Broker(BrokerFlags),
+    /// Our client library, perhaps beside others, all on our coordinator.
+    Client(ClientFlags),
+}
+
+/// What every benchmark can be told.
+#[derive(Debug, Args)]
+struct Common {
+    /// Measured seconds per throughput case.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// How often each side is visited, in turn.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Fewer shapes, smaller sizes, less time.
+    #[arg(long)]
+    quick: bool,
+    /// Where servers keep their data; all sides on the same file system.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+    /// Writes the tables to this file, too.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// What is asked of servers.
+#[derive(Debug, Args)]
+struct Cases {
+    /// Cases to run, comma-separated; all if none is named.
+    #[arg(long, value_delimiter = ',')]
+    cases: Vec<String>,
+    /// Leave our own side out.
+    #[arg(long, requires = "against")]
+    only_against: bool,
 }
 
 #[derive(Debug, Args)]
@@ -28,27 +62,10 @@ struct BrokerFlags {
     /// The other side: kafka, fetched from Maven Central.
     #[arg(long)]
     against: Option<Maker>,
-    /// Leave our own broker out.
-    #[arg(long, requires = "against")]
-    only_against: bool,
-    /// Cases to run, comma-separated; all if none is named.
-    #[arg(long, value_delimiter = ',')]
-    cases: Vec<String>,
-    /// Measured seconds per throughput case.
-    #[arg(long)]
-    seconds: Option<f64>,
-    /// How often each broker is visited, in turn.
-    #[arg(long)]
-    rounds: Option<usize>,
-    /// Fewer shapes, smaller sizes, less time.
-    #[arg(long)]
-    quick: bool,
-    /// Where brokers keep their data; both on the same file system.
-    #[arg(long)]
-    directory: Option<PathBuf>,
-    /// Writes the tables to this file, too.
-    #[arg(long)]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    cases: Cases,
+    #[command(flatten)]
+    common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -59,67 +76,78 @@ struct CoordinatorFlags {
     /// Ensembles of so many members instead of one server alone.
     #[arg(long, default_value_t = 1)]
     members: usize,
-    /// Leave our own server out.
-    #[arg(long, requires = "against")]
-    only_against: bool,
-    /// Cases to run, comma-separated; all if none is named.
-    #[arg(long, value_delimiter = ',')]
-    cases: Vec<String>,
-    /// Measured seconds per throughput case.
-    #[arg(long)]
-    seconds: Option<f64>,
-    /// How often each server is visited, in turn.
-    #[arg(long)]
-    rounds: Option<usize>,
-    /// Fewer shapes, smaller sizes, less time.
-    #[arg(long)]
-    quick: bool,
-    /// Where servers keep their data; both on the same file system.
-    #[arg(long)]
-    directory: Option<PathBuf>,
     /// Flags for ZooKeeper's Java virtual machine, separated by spaces.
     #[arg(long)]
     jvm: Option<String>,
-    /// Writes the tables to this file, too.
-    #[arg(long)]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    cases: Cases,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct ClientFlags {
+    /// The other sides, comma-separated: java, fetched from Maven Central, and kazoo, fetched from PyPI.
+    #[arg(long, value_delimiter = ',')]
+    against: Vec<Library>,
+    /// How many requests are under way, comma-separated.
+    #[arg(long, value_delimiter = ',')]
+    depths: Vec<usize>,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> Result<()> {
     match Flags::parse().what {
         What::Coordinator(flags) => coordinator(flags),
         What::Broker(flags) => broker(flags),
+        What::Client(flags) => client(flags),
     }
 }
 
 fn coordinator(flags: CoordinatorFlags) -> Result<()> {
-    let directory = flags.directory.map_or_else(|| scratch("bench"), Ok)?;
-    let mut plan = if flags.quick { Plan::quick(directory) } else { Plan::full(directory) };
-    plan.cases = chosen(flags.cases, CASES)?;
-    plan.members = flags.members;
-    plan.seconds = flags.seconds.unwrap_or(plan.seconds);
-    plan.rounds = flags.rounds.unwrap_or(plan.rounds);
-    if let Some(jvm) = flags.jvm {
+    let CoordinatorFlags { against, members, jvm, cases, common } = flags;
+    let directory = common.directory.map_or_else(|| scratch("bench"), Ok)?;
+    let mut plan = if common.quick { Plan::quick(directory) } else { Plan::full(directory) };
+    plan.cases = chosen(cases.cases, CASES)?;
+    plan.members = members;
+    plan.seconds = common.seconds.unwrap_or(plan.seconds);
+    plan.rounds = common.rounds.unwrap_or(plan.rounds);
+    if let Some(jvm) = jvm {
         plan.jvm_flags = jvm.split_whitespace().map(str::to_owned).collect();
     }
-    if flags.only_against {
+    if cases.only_against {
         plan.servers.clear();
     }
-    plan.servers.extend(flags.against);
-    publish(&bench::run(&plan)?.markdown(), flags.out)
+    plan.servers.extend(against);
+    publish(&bench::run(&plan)?.markdown(), common.out)
 }
 
 fn broker(flags: BrokerFlags) -> Result<()> {
-    let directory = flags.directory.map_or_else(|| scratch("bench"), Ok)?;
-    let mut plan = if flags.quick { BrokerPlan::quick(directory) } else { BrokerPlan::full(directory) };
-    plan.cases = chosen(flags.cases, BROKER_CASES)?;
-    plan.seconds = flags.seconds.unwrap_or(plan.seconds);
-    plan.rounds = flags.rounds.unwrap_or(plan.rounds);
-    if flags.only_against {
+    let BrokerFlags { against, cases, common } = flags;
+    let directory = common.directory.map_or_else(|| scratch("bench"), Ok)?;
+    let mut plan = if common.quick { BrokerPlan::quick(directory) } else { BrokerPlan::full(directory) };
+    plan.cases = chosen(cases.cases, BROKER_CASES)?;
+    plan.seconds = common.seconds.unwrap_or(plan.seconds);
+    plan.rounds = common.rounds.unwrap_or(plan.rounds);
+    if cases.only_against {
         plan.makers.clear();
     }
-    plan.makers.extend(flags.against);
-    publish(&run_brokers(&plan)?.markdown(), flags.out)
+    plan.makers.extend(against);
+    publish(&run_brokers(&plan)?.markdown(), common.out)
+}
+
+fn client(flags: ClientFlags) -> Result<()> {
+    let ClientFlags { against, depths, common } = flags;
+    let directory = common.directory.map_or_else(|| scratch("bench"), Ok)?;
+    let mut plan = if common.quick { ClientPlan::quick(directory) } else { ClientPlan::full(directory) };
+    plan.seconds = common.seconds.unwrap_or(plan.seconds);
+    plan.rounds = common.rounds.unwrap_or(plan.rounds);
+    if !depths.is_empty() {
+        plan.depths = depths;
+    }
+    plan.libraries.extend(against);
+    publish(&run_clients(&plan)?.markdown(), common.out)
 }
 
 /// The cases that were named, or all.

@@ -1,12 +1,14 @@
 //! Lets simulated worlds live and says what broke.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use testkit::sim::trace::{Detail, Trace};
-use testkit::sim::{groups, partition, solo, zab};
+use testkit::sim::life::{Mistakes, Outcome};
+use testkit::sim::trace::Detail;
+use testkit::sim::{client, controller, groups, partition, solo, zab};
 
 /// Runs seeds of a simulated world.
 #[derive(Debug, Parser)]
@@ -18,13 +20,19 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Scenario {
     /// One server, some clients, a bad disk.
-    Solo(Solo),
+    Solo(Plain<solo::Planted>),
     /// Several members that agree on an order, everything around them bad.
     Zab(Zab),
+    /// Several whole servers, and clients that go from one to another, in the same bad world.
+    Ensemble(Plain<zab::servers::Planted>),
     /// Consumers of one group, and two brokers that take turns in coordinating them.
-    Groups(Groups),
+    Groups(Plain<groups::Planted>),
     /// One partition, its producers and a consumer, on a machine that stops in the middle of anything.
-    Partition(Partition),
+    Partition(Plain<partition::Planted>),
+    /// Brokers that take turns in being the controller, on the real coordinator.
+    Controller(Plain<controller::Planted>),
+    /// Clients that lock, lead, count, watch and queue, on the real coordinator.
+    Client(Plain<client::Planted>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -43,13 +51,14 @@ struct Seeds {
     trace: bool,
 }
 
+/// A world that has nothing to set but its seeds and a mistake.
 #[derive(Debug, clap::Args)]
-struct Solo {
+struct Plain<M: Mistakes + Send + Sync> {
     #[command(flatten)]
     seeds: Seeds,
-    /// Builds in a mistake: ack-before-sync, no-sync, event-after-reply, event-lost, early-expiry, short-recovery.
-    #[arg(long, value_parser = planted_in_solo)]
-    plant: Option<solo::Planted>,
+    /// Builds in a mistake; any wrong name lists them.
+    #[arg(long, value_parser = planted::<M>)]
+    plant: Option<M>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -57,7 +66,7 @@ struct Zab {
     #[command(flatten)]
     seeds: Seeds,
     /// Builds in a mistake; any wrong name lists them.
-    #[arg(long, value_parser = planted_in_zab)]
+    #[arg(long, value_parser = planted::<zab::Planted>)]
     plant: Option<zab::Planted>,
     /// Stops after so many events of a seed.
     #[arg(long)]
@@ -73,24 +82,6 @@ struct Zab {
     without_changes: bool,
 }
 
-#[derive(Debug, clap::Args)]
-struct Groups {
-    #[command(flatten)]
-    seeds: Seeds,
-    /// Builds in a mistake; any wrong name lists them.
-    #[arg(long, value_parser = planted_in_groups)]
-    plant: Option<groups::Planted>,
-}
-
-#[derive(Debug, clap::Args)]
-struct Partition {
-    #[command(flatten)]
-    seeds: Seeds,
-    /// Builds in a mistake; any wrong name lists them.
-    #[arg(long, value_parser = planted_in_partition)]
-    plant: Option<partition::Planted>,
-}
-
 fn seed(text: &str) -> Result<u64, std::num::ParseIntError> {
     match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16),
@@ -98,26 +89,10 @@ fn seed(text: &str) -> Result<u64, std::num::ParseIntError> {
     }
 }
 
-fn planted<T: Copy>(all: &[(&str, T)], text: &str) -> Result<T, String> {
-    let found = all.iter().find(|(name, _)| *name == text).map(|(_, planted)| *planted);
-    let names = || all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+fn planted<M: Mistakes>(text: &str) -> Result<M, String> {
+    let found = M::ALL.iter().find(|(name, _)| *name == text).map(|(_, mistake)| *mistake);
+    let names = || M::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     found.ok_or_else(|| format!("there is no mistake called {text}, but: {}", names()))
-}
-
-fn planted_in_solo(text: &str) -> Result<solo::Planted, String> {
-    planted(&solo::Planted::ALL, text)
-}
-
-fn planted_in_zab(text: &str) -> Result<zab::Planted, String> {
-    planted(zab::Planted::ALL, text)
-}
-
-fn planted_in_groups(text: &str) -> Result<groups::Planted, String> {
-    planted(groups::Planted::ALL, text)
-}
-
-fn planted_in_partition(text: &str) -> Result<partition::Planted, String> {
-    planted(partition::Planted::ALL, text)
 }
 
 /// Every fiftieth seed lives twice: what cannot be repeated cannot be debugged.
@@ -157,145 +132,86 @@ fn print(counts: &Counts) {
 
 fn main() -> ExitCode {
     match Args::parse().scenario {
-        Scenario::Solo(args) => run_solo(&args),
+        Scenario::Solo(args) => run_plain("solo", &args, solo::World::run),
         Scenario::Zab(args) => run_zab(&args),
-        Scenario::Groups(args) => run_groups(&args),
-        Scenario::Partition(args) => run_partition(&args),
+        Scenario::Ensemble(args) => run_plain("ensemble", &args, zab::servers::run),
+        Scenario::Groups(args) => run_plain("groups", &args, groups::World::run),
+        Scenario::Partition(args) => run_plain("partition", &args, partition::World::run),
+        Scenario::Client(args) => run_plain("client", &args, client::run),
+        Scenario::Controller(args) => run_plain("controller", &args, controller::run),
     }
 }
 
-fn run_solo(args: &Solo) -> ExitCode {
-    let started = Instant::now();
-    let mut events = Counts::new();
-    let mut failed = false;
-    let (seeds, first) = args.seeds.each(|seed, index| {
-        let summary = match solo::World::run(seed, args.plant, args.seeds.trace) {
-            Ok(summary) => summary,
-            Err(failure) => {
-                println!("{failure}");
-                failed = true;
-                return false;
-            }
-        };
-        if index.is_multiple_of(TWICE_EVERY)
-            && solo::World::run(seed, args.plant, false).ok().as_ref() != Some(&summary)
-        {
-            println!("SIM FAIL scenario=solo seed={seed:#x} invariant=determinism two runs differ");
-            failed = true;
-        }
-        add(&mut events, &summary.counts);
-        !failed
-    });
-    if failed {
-        return ExitCode::FAILURE;
-    }
-    let seconds = started.elapsed().as_secs_f64();
-    println!("solo: {seeds} seeds from {first:#x} in {seconds:.1} s, nothing broke");
-    print(&events);
-    ExitCode::SUCCESS
+fn run_plain<M: Mistakes + Send + Sync, C: Debug>(
+    name: &str,
+    args: &Plain<M>,
+    run: fn(u64, Option<M>, Detail) -> Outcome<C>,
+) -> ExitCode {
+    let live = |seed, detail| run(seed, args.plant, detail);
+    let report = |seed| live(seed, Detail::Last).report(name, seed, args.plant);
+    run_worlds(name, &args.seeds, false, live, report)
 }
 
 fn run_zab(args: &Zab) -> ExitCode {
-    let started = Instant::now();
-    let detail = if args.seeds.trace { Detail::All } else { Detail::None };
-    let options = zab::Options { planted: args.plant, until: args.until, detail };
-    let quiet = zab::Options { detail: Detail::None, ..options };
-    let (mut events, mut agreed, mut simulated_us, mut failures) = (0, 0, 0, 0);
-    let (mut faults, mut marks) = (Counts::new(), Counts::new());
-    // A panic of a replica is a finding, and reported as one.
-    std::panic::set_hook(Box::new(|_| {}));
-    let (seeds, first) = args.seeds.each(|seed, index| {
+    let configuration = |seed| {
         let mut configuration = zab::World::configuration(seed);
         if args.without_changes {
             configuration.change_us = 0;
         }
-        let outcome = zab::World::run(seed, &configuration, options);
-        let twice = index.is_multiple_of(TWICE_EVERY)
-            && zab::World::run(seed, &configuration, quiet).trace.hash() != outcome.trace.hash();
-        if twice {
-            failures += 1;
-            println!("SIM FAIL scenario=zab seed={seed:#x} invariant=determinism two runs differ");
-        }
-        if let Some(violation) = &outcome.violation {
-            failures += 1;
-            match zab::Failure::of(seed, configuration, quiet) {
-                Some(failure) if args.shrink => println!("{}", failure.shrink(quiet)),
-                Some(failure) => println!("{failure}"),
-                None => println!("SIM FAIL scenario=zab seed={seed:#x} once, and not again: {violation:?}"),
-            }
-        }
-        events += outcome.events;
-        agreed += outcome.agreed;
-        simulated_us += outcome.time_us;
-        add(&mut faults, outcome.trace.counts());
-        add(&mut marks, outcome.trace.marks());
-        failures == 0 || args.keep_going
-    });
-    let seconds = started.elapsed().as_secs_f64();
-    println!(
-        "zab: {seeds} seeds from {first:#x} in {seconds:.1} s, {failures} failed; {:.1} simulated hours, {agreed} \
-         entries agreed on, {events} events, {:.0} events per second",
-        simulated_us as f64 / 3.6e9,
-        events as f64 / seconds
-    );
-    println!("faults:");
-    print(&faults);
-    println!("reached:");
-    print(&marks);
-    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        configuration
+    };
+    let options = zab::Options { planted: args.plant, until: args.until, ..zab::Options::default() };
+    let live = |seed, detail| zab::World::run(seed, &configuration(seed), zab::Options { detail, ..options });
+    let report = |seed| match zab::Failure::of(seed, &configuration(seed), options) {
+        Some(failure) if args.shrink => failure.shrink().report(),
+        Some(failure) => failure.report(),
+        None => format!("SIM FAIL scenario=zab seed={seed:#x} once, and not again"),
+    };
+    run_worlds("zab", &args.seeds, args.keep_going, live, report)
 }
 
-fn run_groups(args: &Groups) -> ExitCode {
-    let live = |seed, detail| groups::World::run(seed, args.plant, detail);
-    run_worlds("groups", &args.seeds, |seed, detail| {
-        let outcome = live(seed, detail);
-        let failure = outcome.violation.is_some().then(|| live(seed, Detail::Last).report(seed));
-        (outcome.trace, outcome.events, failure)
-    })
-}
-
-fn run_partition(args: &Partition) -> ExitCode {
-    let live = |seed, detail| partition::World::run(seed, args.plant, detail);
-    run_worlds("partition", &args.seeds, |seed, detail| {
-        let outcome = live(seed, detail);
-        let failure = outcome.violation.is_some().then(|| live(seed, Detail::Last).report(seed));
-        (outcome.trace, outcome.events, failure)
-    })
-}
-
-/// Lets worlds live until one fails: what happened in it, how much, and the report of a failure.
-fn run_worlds(
+/// Lets worlds live, and tells what happened in all of them together. A failure is reported at once; it is the last
+/// unless `keep_going`.
+fn run_worlds<C>(
     name: &str,
     seeds: &Seeds,
-    live: impl Fn(u64, Detail) -> (Trace, u64, Option<String>),
+    keep_going: bool,
+    live: impl Fn(u64, Detail) -> Outcome<C>,
+    report: impl Fn(u64) -> String,
 ) -> ExitCode {
     let started = Instant::now();
     let detail = if seeds.trace { Detail::All } else { Detail::None };
-    let (mut events, mut failed) = (0, false);
+    let (mut events, mut time_us, mut failures) = (0, 0, 0);
     let (mut faults, mut marks) = (Counts::new(), Counts::new());
     // A panic of a core is a finding, and reported as one.
     std::panic::set_hook(Box::new(|_| {}));
     let (count, first) = seeds.each(|seed, index| {
-        let (trace, happened, failure) = live(seed, detail);
-        if index.is_multiple_of(TWICE_EVERY) && live(seed, Detail::None).0.hash() != trace.hash() {
+        let outcome = live(seed, detail);
+        if index.is_multiple_of(TWICE_EVERY) && live(seed, Detail::None).trace.hash() != outcome.trace.hash()
+        {
             println!("SIM FAIL scenario={name} seed={seed:#x} invariant=determinism two runs differ");
-            failed = true;
+            failures += 1;
         }
-        if let Some(failure) = failure {
-            println!("{failure}");
-            failed = true;
+        if outcome.violation.is_some() {
+            println!("{}", report(seed));
+            failures += 1;
         }
-        events += happened;
-        add(&mut faults, trace.counts());
-        add(&mut marks, trace.marks());
-        !failed
+        events += outcome.events;
+        time_us += outcome.time_us;
+        add(&mut faults, outcome.trace.counts());
+        add(&mut marks, outcome.trace.marks());
+        failures == 0 || keep_going
     });
     let seconds = started.elapsed().as_secs_f64();
-    let end = if failed { "the last failed" } else { "nothing broke" };
-    println!("{name}: {count} seeds from {first:#x} in {seconds:.1} s, {events} events, {end}");
-    println!("faults:");
+    println!(
+        "{name}: {count} seeds from {first:#x} in {seconds:.1} s, {failures} failed; {:.1} simulated hours, {events} \
+         events, {:.0} events per second",
+        time_us as f64 / 3.6e9,
+        events as f64 / seconds
+    );
+    println!("happened:");
     print(&faults);
     println!("reached:");
     print(&marks);
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

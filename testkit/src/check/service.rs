@@ -159,7 +159,7 @@ fn create_op<'a>(create: &'a client::wire::zk::Create<'_>) -> CreateOp<'a> {
 }
 
 /// What a client's write asks for.
-fn op<'a>(request: &'a Request<'_>) -> Op<'a> {
+pub(crate) fn op<'a>(request: &'a Request<'_>) -> Op<'a> {
     match request {
         Request::CloseSession => Op::CloseSession,
         Request::Create(create) => Op::Create(create_op(create)),
@@ -186,7 +186,7 @@ fn op<'a>(request: &'a Request<'_>) -> Op<'a> {
     }
 }
 
-fn reply(xid: i32, zxid: i64, error: i32, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+pub(crate) fn reply(xid: i32, zxid: i64, error: i32, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     write_frame(&mut out, |out| {
         ReplyHeader { xid, zxid, error }.encode(out);
@@ -196,7 +196,7 @@ fn reply(xid: i32, zxid: i64, error: i32, body: impl FnOnce(&mut Vec<u8>)) -> Ve
 }
 
 /// Children come in any order; sorted, they can be compared.
-fn sorted_names(frame: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn sorted_names(frame: &[u8]) -> Option<Vec<u8>> {
     let mut reader = Reader::new(frame.get(4 + 16..)?);
     let mut names = reader.strings().ok()?;
     names.sort_unstable();
@@ -469,7 +469,6 @@ impl Oracle {
     }
 
     fn read(&mut self, id: u64, xid: i32, request: &Request<'static>) -> Result<Vec<u8>, ErrorCode> {
-        let zxid = self.model.zxid as i64;
         if is_write(request) {
             return Err(ErrorCode::SystemError); // The disk was full when it came.
         }
@@ -558,35 +557,7 @@ impl Oracle {
             Request::GetAcl { path } => self.readable(id, path, perms::ADMIN).is_ok(),
             _ => true,
         };
-        let model = &self.model;
-        Ok(reply(xid, zxid, 0, |out| match request {
-            Request::Exists { path, .. } => model.stat(path).encode(out),
-            Request::GetData { path, .. } => {
-                out.buffer(model.get(path).and_then(|node| node.data.as_deref()));
-                model.stat(path).encode(out);
-            }
-            Request::GetChildren { path, .. } => out.strings(&model.children(path)),
-            Request::GetChildren2 { path, .. } => {
-                out.strings(&model.children(path));
-                model.stat(path).encode(out);
-            }
-            Request::GetAcl { path } => {
-                let mut list = model.get(path).map(|node| node.acl.clone()).unwrap_or_default();
-                for entry in &mut list {
-                    if !shows_all && entry.identity.scheme == "digest" {
-                        let user = entry.identity.id.split(':').next().unwrap_or_default().to_owned();
-                        entry.identity.id = (user + ":x").into();
-                    }
-                }
-                Acl::encode_list(&list, out);
-                model.stat(path).encode(out);
-            }
-            Request::GetAllChildrenNumber { path } => out.int(model.below(path).len() as i32),
-            Request::GetEphemerals { .. } => out.strings(&model.ephemerals(session)),
-            Request::Sync { path } => out.string(path),
-            Request::AddWatch { .. } => out.int(0),
-            _ => {}
-        }))
+        Ok(shown(&self.model, xid, request, session, shows_all))
     }
 
     fn missed(&mut self, id: u64, kind: EventType, path: &str) {
@@ -650,8 +621,46 @@ impl Oracle {
     }
 }
 
+/// The reply to a read of what is there, to a session. `shows_all`: passwords in lists of permissions, too.
+pub(crate) fn shown(
+    model: &Model,
+    xid: i32,
+    request: &Request<'_>,
+    session: i64,
+    shows_all: bool,
+) -> Vec<u8> {
+    reply(xid, model.zxid as i64, 0, |out| match request {
+        Request::Exists { path, .. } => model.stat(path).encode(out),
+        Request::GetData { path, .. } => {
+            out.buffer(model.get(path).and_then(|node| node.data.as_deref()));
+            model.stat(path).encode(out);
+        }
+        Request::GetChildren { path, .. } => out.strings(&model.children(path)),
+        Request::GetChildren2 { path, .. } => {
+            out.strings(&model.children(path));
+            model.stat(path).encode(out);
+        }
+        Request::GetAcl { path } => {
+            let mut list = model.get(path).map(|node| node.acl.clone()).unwrap_or_default();
+            for entry in &mut list {
+                if !shows_all && entry.identity.scheme == "digest" {
+                    let user = entry.identity.id.split(':').next().unwrap_or_default().to_owned();
+                    entry.identity.id = (user + ":x").into();
+                }
+            }
+            Acl::encode_list(&list, out);
+            model.stat(path).encode(out);
+        }
+        Request::GetAllChildrenNumber { path } => out.int(model.below(path).len() as i32),
+        Request::GetEphemerals { .. } => out.strings(&model.ephemerals(session)),
+        Request::Sync { path } => out.string(path),
+        Request::AddWatch { .. } => out.int(0),
+        _ => {}
+    })
+}
+
 /// The reply to a write.
-fn answer(xid: i32, zxid: i64, request: &Request<'_>, outcome: &Outcome<'static>) -> Vec<u8> {
+pub(crate) fn answer(xid: i32, zxid: i64, request: &Request<'_>, outcome: &Outcome<'static>) -> Vec<u8> {
     match outcome {
         Outcome::Failed(code) => reply(xid, zxid, code.to_wire(), |_| {}),
         Outcome::MultiFailed { index, code, count } => reply(xid, zxid, 0, |out| {

@@ -72,6 +72,17 @@ impl Ledger {
         }
     }
 
+    /// A member wants an entry in its log; whoever is the first to do so proposed it. True if it is new.
+    pub fn appended(&mut self, zxid: Zxid, proposal: Proposal) -> Result<bool, Violation> {
+        match self.proposals.get(&zxid) {
+            None => self.proposed(zxid, proposal).map(|()| true),
+            Some(first) if first.identity == proposal.identity => Ok(false),
+            Some(first) => {
+                violation("C2", format!("{zxid} was given out twice: {first:?}, then {proposal:?}"))
+            }
+        }
+    }
+
     /// A member shows what it executed: all of `applied`, of which `known` were compared before.
     pub fn shown(
         &mut self,

@@ -5,7 +5,7 @@
 //! of the znode it contended with, to `log/`. So the servers' own order is the witness, not clocks.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use client::zk::recipes::ServiceInstance;
@@ -49,6 +49,8 @@ const CONTESTS: &[Contest] = &[
     },
     Contest { recipe: "count", parties: &[Party::Curator], rounds: ROUNDS, in_order: false },
     Contest { recipe: "discovery", parties: &[Party::Curator], rounds: 1, in_order: false },
+    Contest { recipe: "delay-queue", parties: &[Party::Curator], rounds: 1, in_order: false },
+    Contest { recipe: "id-queue", parties: &[Party::Curator], rounds: 1, in_order: false },
 ];
 
 /// Runs every contest.
@@ -89,7 +91,8 @@ pub(super) fn run(target: Target) -> Result<Report> {
 
 async fn hold(contest: &Contest, hosts: &str, folder: &str, commands: Vec<Command>) -> Result<()> {
     let zk = Coordinator::builder(hosts).session_timeout(Duration::from_secs(20)).connect().await?;
-    for path in ["", "/parties", "/inside", "/log"] {
+    // kazoo does not expect that what it contends for goes while nobody is there, as our containers do.
+    for path in ["", "/parties", "/inside", "/log", "/contended"] {
         zk.create(&format!("{folder}{path}"), b"", CreateMode::Persistent).await?;
     }
     for round in 0..contest.rounds {
@@ -210,9 +213,43 @@ async fn contend(recipe: &str, zk: &Coordinator, folder: &str, round: usize) -> 
             }
             registration.unregister().await?;
         }
+        "delay-queue" => {
+            let out = zk.delay_queue(&format!("{folder}/to-java"));
+            let now = ms_since_1970();
+            for delay in [600, 0, 300] {
+                let due = now + delay;
+                out.put_at(due.to_string().as_bytes(), UNIX_EPOCH + Duration::from_millis(due)).await?;
+            }
+            let (queue, mut last) = (zk.delay_queue(&format!("{folder}/to-rust")), 0);
+            for _ in 0..3 {
+                let element = queue.take().await?.concat();
+                let (due, now): (u64, _) = (std::str::from_utf8(&element)?.parse()?, ms_since_1970());
+                ensure!(last <= due && due <= now, "got what is due at {due} after {last}, at {now}");
+                last = due;
+            }
+            zk.create(&log, b"rust", CreateMode::PersistentSequential).await?;
+        }
+        "id-queue" => {
+            let out = zk.id_queue(&format!("{folder}/to-java"));
+            for (element, id) in [("first", "a"), ("second", "b/2"), ("third", "a")] {
+                out.put(element.as_bytes(), id).await?;
+            }
+            let incoming = format!("{folder}/to-rust");
+            while zk.children(&incoming).await.map_or(0, |(names, _)| names.len()) < 3 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let queue = zk.id_queue(&incoming);
+            let (removed, rest) = (queue.remove("a").await?, queue.take().await?.concat());
+            ensure!((removed, &rest[..]) == (2, b"second"), "{removed} taken back, then {rest:?}");
+            zk.create(&log, b"rust", CreateMode::PersistentSequential).await?;
+        }
         other => bail!("nobody knows how to contend for {other}"),
     }
     Ok(())
+}
+
+fn ms_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 /// Leaves a trace while we are inside, and looks whether more are there than may be.

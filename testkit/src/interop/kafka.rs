@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::broker::compiled;
 use super::foreign::{Report, Session};
-use crate::process::{JavaProject, Kafka, Options, Service, Target, java_command, scratch};
+use crate::process::{Kafka, Options, Service, Target};
 
 /// Short, so that a frozen broker expires soon.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
@@ -19,10 +20,9 @@ fn start(target: Target) -> Result<(Service, Kafka)> {
 
 /// The broker's own clients: topics, records, groups, transactions, a restarted coordinator, an expired session.
 pub(super) fn run(target: Target) -> Result<Report> {
-    let class_path = JavaProject::new("kafka").compile(&["suites/Checks.java", "suites/KafkaSuite.java"])?;
+    let mut command = compiled("kafka", &["KafkaSuite"])?;
     let (mut service, broker) = start(target)?;
-    let mut command = java_command(&class_path, &scratch("java")?);
-    command.args(["KafkaSuite", &service.connect_string(), &broker.bootstrap()]);
+    command.args([service.connect_string(), broker.bootstrap()]);
     let mut report = Report::default();
     Session::with_broker(&mut service, &broker)
         .run(command, Duration::from_secs(240), &mut report)
@@ -35,8 +35,7 @@ pub(super) fn run(target: Target) -> Result<Report> {
 
 /// Two brokers on an ensemble, which go on producing and consuming while its members are killed and restarted.
 pub(super) fn run_ensemble(target: Target) -> Result<Report> {
-    let sources = ["suites/Checks.java", "suites/KafkaEnsembleSuite.java"];
-    let class_path = JavaProject::new("kafka").compile(&sources)?;
+    let mut command = compiled("kafka", &["KafkaEnsembleSuite"])?;
     let target = Target { members: target.members.max(3), ..target };
     let mut service = target.start(Options::for_tests())?;
     let connect = format!("{}/kafka", service.connect_string());
@@ -48,8 +47,7 @@ pub(super) fn run_ensemble(target: Target) -> Result<Report> {
         brokers.push(broker);
     }
     let bootstrap: Vec<String> = brokers.iter().map(Kafka::bootstrap).collect();
-    let mut command = java_command(&class_path, &scratch("java")?);
-    command.args(["KafkaEnsembleSuite", &service.connect_string(), &bootstrap.join(",")]);
+    command.args([service.connect_string(), bootstrap.join(",")]);
     let mut report = Report::default();
     Session::new(&mut service)
         .run(command, Duration::from_secs(300), &mut report)

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use broker::log::{
-    AppendOrigin, CleanupPolicy, Disk, Intervals, LogManager, PartitionLog, RealDisk, SharedLog, TopicConfig,
-    TopicPartition,
+    AppendOrigin, CleanupPolicy, Intervals, LogDir, LogManager, PartitionLog, RealDisk, SharedLog,
+    TopicConfig, TopicPartition,
 };
 use client::wire::kafka::batch::{BatchBuilder, BatchOptions, ControlType, batches, control_batch};
 use client::wire::kafka::compression::Codec;
 use tempfile::TempDir;
 
 use super::foreign::Report;
+use super::kafka::eventually;
 use crate::process::{JavaProject, Kafka, Options, Target, command_output, java_command, scratch};
 
 const SESSION_TIMEOUT: Duration = Duration::from_secs(18);
@@ -99,8 +100,8 @@ fn config(topic: &str) -> Arc<TopicConfig> {
 }
 
 fn open(dir: &Path) -> Result<LogManager> {
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(dir)?);
-    let manager = LogManager::open(vec![disk], &|topic| config(topic), 2, Intervals::default(), NOW)?;
+    let dirs = vec![LogDir::new(Arc::new(RealDisk::open(dir)?))];
+    let manager = LogManager::open(dirs, &|topic| config(topic), 2, Intervals::default(), NOW)?;
     let refused: Vec<String> =
         manager.refused().iter().map(|(name, refused)| format!("{name}: {}", refused.error)).collect();
     ensure!(refused.is_empty(), "{refused:?}");
@@ -327,17 +328,27 @@ fn end_offset(broker: &Kafka, topic: &str) -> Result<i64> {
     end.with_context(|| format!("no offset in {text:?}"))
 }
 
+/// A Kafka that has just started may not know its topics yet.
 fn kafka_end_is(broker: &Kafka, expected: i64) -> Result<()> {
-    let end = end_offset(broker, "ours")?;
-    ensure!(end == expected, "it ends at {end}, not {expected}");
-    Ok(())
+    eventually(|| {
+        let end = end_offset(broker, "ours")?;
+        ensure!(end == expected, "it ends at {end}, not {expected}");
+        Ok(())
+    })
 }
 
 fn consume(broker: &Kafka, topic: &str, count: usize, extra: &[&str]) -> Result<usize> {
     let bootstrap = broker.bootstrap();
     let count = count.to_string();
     let mut arguments = vec!["--bootstrap-server", &bootstrap, "--topic", topic, "--from-beginning"];
-    arguments.extend(["--max-messages", &count, "--timeout-ms", "60000", "--property", "print.headers=true"]);
+    arguments.extend([
+        "--max-messages",
+        &count,
+        "--timeout-ms",
+        "120000",
+        "--property",
+        "print.headers=true",
+    ]);
     arguments.extend(extra);
     let text = broker.tool(CONSUMER, &arguments)?;
     Ok(text.lines().filter(|line| line.contains("value ") && line.contains("round:null")).count())

@@ -12,7 +12,11 @@ use crate::process::{Options, Target, command_output, scratch, workspace};
 /// Runs the suite.
 pub(super) fn run(target: Target) -> Result<Report> {
     let python = python()?;
-    let options = Options::for_tests().sasl_user("jane", "secret");
+    // The password of the super user, who may change the members, is "rookery".
+    let options = Options::for_tests()
+        .sasl_user("jane", "secret")
+        .key("reconfigEnabled", true)
+        .key("DigestAuthenticationProvider.superDigest", "super:ft9aoVefWGgW15+ChrpL4a1Y2x4=");
     let mut service = target.start(options)?;
     let mut command = Command::new(python);
     command

@@ -5,6 +5,7 @@
 
 mod audit;
 mod broker;
+mod broker_dirs;
 mod broker_old_tools;
 mod broker_tls;
 mod broker_tools;
@@ -30,6 +31,7 @@ use anyhow::Result;
 use crate::process::{Need, Target};
 
 pub use foreign::{Report, Session};
+pub(crate) use kazoo::python;
 pub use record::record;
 
 /// One group of checks.
@@ -72,6 +74,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "broker-go", needs: &[Need::Go], run: broker::go },
     Suite { name: "broker-kafkajs", needs: &[Need::Node], run: broker::kafkajs },
     Suite { name: "broker-tools", needs: JVM, run: broker_tools::run },
+    Suite { name: "broker-dirs", needs: JVM, run: broker_dirs::run },
     Suite { name: "broker-tools-1.1", needs: JVM, run: broker_old_tools::run },
     Suite { name: "broker-java-0.11", needs: JVM, run: broker::java_0_11 },
     Suite { name: "broker-java-1.1", needs: JVM, run: broker::java_1_1 },

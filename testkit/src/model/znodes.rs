@@ -209,7 +209,7 @@ impl Model {
                 Ok(Outcome::SessionClosed)
             }
             Op::Refused { code } => Err(ErrorCode::from_wire(*code).unwrap_or(ErrorCode::BadArguments)),
-            Op::Reconfig { .. } | Op::Members { .. } | Op::MembersSettled => {
+            Op::Reconfig { .. } | Op::Members { .. } | Op::MembersSettled | Op::Raise { .. } => {
                 unreachable!("who the members are is no business of one server's model")
             }
             Op::Multi(_) => unreachable!("multis do not nest"),

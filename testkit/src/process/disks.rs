@@ -1,4 +1,4 @@
-//! Disks of their own for members, which can be full or stand still: file systems in files, mounted for one run.
+//! Disks of their own for members, which can be full, stand still, or lose their power: file systems in files, mounted for one run.
 //!
 //! Needs root and loop devices, so nothing uses it unless asked to.
 
@@ -14,6 +14,10 @@ use super::tools::command_output;
 
 /// Holds a server's first log segment many times over, and is filled quickly.
 const DISK_BYTES: u64 = 512 << 20;
+
+/// Of `linux/ext4.h`: stop at once, and do not even write the journal.
+const EXT4_IOC_SHUTDOWN: u32 = 0x8004_587d;
+const NO_LOG_FLUSH: u32 = 2;
 
 /// One mounted disk for each member of an ensemble whose directory is [`Disks::home`].
 #[derive(Debug)]
@@ -65,6 +69,28 @@ impl Disks {
         }
         ensure!(end > 0, "the disk was full already");
         Ok(filler)
+    }
+
+    /// The disk loses its power: what was synced stays, the rest is gone, and everything fails with EIO from now on.
+    pub(crate) fn cut_power(&self, member: usize) -> Result<()> {
+        // There is no command for it, and no safe function either.
+        let shutdown = format!(
+            "import fcntl, os, struct, sys\n\
+             fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), {EXT4_IOC_SHUTDOWN}, struct.pack('I', {NO_LOG_FLUSH}))"
+        );
+        command_output(Command::new("python3").args(["-c", &shutdown]).arg(&self.mounts[member]))
+            .context("shutting a file system down")?;
+        Ok(())
+    }
+
+    /// The power is back. Nobody may have a file open on the disk.
+    pub(crate) fn restore_power(&self, member: usize) -> Result<()> {
+        let mount = &self.mounts[member];
+        command_output(Command::new("umount").arg(mount))?;
+        let image = self.home.path().join(format!("disk-{}", member + 1));
+        command_output(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(mount))
+            .context("mounting a file system again")?;
+        Ok(())
     }
 }
 

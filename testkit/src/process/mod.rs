@@ -24,6 +24,6 @@ pub use java::{JavaProject, java_command};
 pub use kafka::Kafka;
 pub use ports::free_port;
 pub use proxy::{Conditions, Flow, Link, Links};
-pub use server::{Kind, Options, Server};
+pub use server::{Kind, Options, Server, client_example, coordctl};
 pub use service::{Service, Target};
 pub use tools::{Missing, Need, command_output, scratch, skip_or_fail, workspace};

@@ -50,6 +50,8 @@ pub struct Conditions {
 struct Connection {
     near: TcpStream,
     far: TcpStream,
+    /// Ways in which everything is lost, to the end of the connection.
+    deaf: Vec<Flow>,
 }
 
 #[derive(Debug, Default)]
@@ -152,7 +154,7 @@ impl Link {
 
     /// Resets every connection, both ways.
     pub fn reset(&self) {
-        for (_, Connection { near, far }) in self.shared.state().connections.drain(..) {
+        for (_, Connection { near, far, .. }) in self.shared.state().connections.drain(..) {
             for socket in [near, far] {
                 // Without a linger time the other side gets a reset instead of an orderly end.
                 let _ = set_socket_linger(&socket, Some(Duration::ZERO));
@@ -164,12 +166,17 @@ impl Link {
 
     /// Ends one way of every connection in an orderly manner; the other way goes on.
     pub fn half_close(&self, flow: Flow) {
-        for (_, Connection { near, far }) in &self.shared.state().connections {
+        for (_, Connection { near, far, .. }) in &self.shared.state().connections {
             let _ = match flow {
                 Flow::Forth => far.shutdown(Shutdown::Write),
                 Flow::Back => near.shutdown(Shutdown::Write),
             };
         }
+    }
+
+    /// Loses all that the connections there are now carry one way. Neither end is told.
+    pub fn deafen(&self, flow: Flow) {
+        self.shared.state().connections.iter_mut().for_each(|(_, connection)| connection.deaf.push(flow));
     }
 
     /// Bytes that went through, both ways.
@@ -195,7 +202,7 @@ fn carry(shared: &Arc<Shared>, number: usize, near: TcpStream, far: TcpStream) -
         (Flow::Forth, near.try_clone()?, far.try_clone()?),
         (Flow::Back, far.try_clone()?, near.try_clone()?),
     ];
-    shared.state().connections.push((number, Connection { near, far }));
+    shared.state().connections.push((number, Connection { near, far, deaf: Vec::new() }));
     for (flow, from, to) in ways {
         let (sender, receiver) = sync_channel(PIECES_UNDER_WAY);
         let random = Random::new(shared.seed ^ ((number as u64) << 1) ^ u64::from(flow == Flow::Back));
@@ -203,7 +210,7 @@ fn carry(shared: &Arc<Shared>, number: usize, near: TcpStream, far: TcpStream) -
         std::thread::spawn(move || receive(&reading, flow, from, random, &sender));
         let writing = Arc::clone(shared);
         std::thread::spawn(move || {
-            deliver(&writing, flow, to, &receiver);
+            deliver(&writing, number, flow, to, &receiver);
             writing.state().connections.retain(|(other, _)| *other != number);
         });
     }
@@ -244,18 +251,23 @@ fn receive(shared: &Shared, flow: Flow, mut from: TcpStream, mut random: Random,
     }
 }
 
-fn deliver(shared: &Shared, flow: Flow, mut to: TcpStream, pieces: &Receiver<Piece>) {
+fn deliver(shared: &Shared, number: usize, flow: Flow, mut to: TcpStream, pieces: &Receiver<Piece>) {
     for Piece { due, bytes } in pieces {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let slice_bytes = {
+        let (slice_bytes, is_lost) = {
             let mut state = shared.state();
             while state.conditions(flow).blocked && !shared.over.load(Ordering::Relaxed) {
                 // A time limit, because a reset ends the wait without a change of conditions.
                 let wait = shared.changed.wait_timeout(state, Duration::from_millis(100));
                 state = wait.unwrap_or_else(PoisonError::into_inner).0;
             }
-            state.conditions(flow).slice_bytes
+            let own = state.connections.iter().find(|(other, _)| *other == number);
+            let is_lost = own.is_some_and(|(_, connection)| connection.deaf.contains(&flow));
+            (state.conditions(flow).slice_bytes, is_lost)
         };
+        if is_lost {
+            continue;
+        }
         let step = if slice_bytes == 0 { bytes.len() } else { slice_bytes };
         if bytes.chunks(step).any(|packet| to.write_all(packet).is_err()) {
             break;
@@ -332,18 +344,20 @@ impl Links {
         Ok(Links { passages, clients })
     }
 
+    /// What carries anything from one to the other, and which way.
+    fn between(&self, from: usize, to: usize) -> impl Iterator<Item = (&Link, Flow)> {
+        let way = move |passage: &Passage| match (passage.from, passage.to) {
+            ends if ends == (from, to) => Some(Flow::Forth),
+            ends if ends == (to, from) => Some(Flow::Back),
+            _ => None,
+        };
+        let passages = self.passages.iter().filter_map(move |passage| Some((passage, way(passage)?)));
+        passages.flat_map(|(passage, flow)| [(&passage.quorum, flow), (&passage.election, flow)])
+    }
+
     /// Changes what happens to everything that `from` sends to `to`, over whichever connection.
     pub fn set(&self, from: usize, to: usize, change: impl Fn(&mut Conditions)) {
-        for passage in &self.passages {
-            let flow = match (passage.from, passage.to) {
-                ends if ends == (from, to) => Flow::Forth,
-                ends if ends == (to, from) => Flow::Back,
-                _ => continue,
-            };
-            for link in [&passage.quorum, &passage.election] {
-                link.set(flow, &change);
-            }
-        }
+        self.between(from, to).for_each(|(link, flow)| link.set(flow, &change));
     }
 
     /// Nothing that `from` sends arrives at `to`.
@@ -355,6 +369,11 @@ impl Links {
     pub fn cut(&self, one: usize, other: usize) {
         self.block(one, other);
         self.block(other, one);
+    }
+
+    /// Nothing more that `from` sends over the present connections arrives at `to`, and neither is told.
+    pub fn deafen(&self, from: usize, to: usize) {
+        self.between(from, to).for_each(|(link, flow)| link.deafen(flow));
     }
 
     /// Every link between members.
@@ -425,6 +444,19 @@ mod tests {
         assert_eq!(&answer, b"held");
         link.reset();
         assert!(matches!(socket.read(&mut answer), Ok(0) | Err(_)), "the connection is gone");
+    }
+
+    #[test]
+    fn a_deaf_connection_stays_deaf_and_the_next_one_is_not() {
+        let link = Link::to(echo(), 1).expect("a link");
+        let mut socket = connect(&link);
+        assert_eq!(ask(&mut socket, b"heard"), b"heard");
+        link.deafen(Flow::Forth);
+        link.heal();
+        socket.write_all(b"lost").expect("sent");
+        socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a time limit");
+        assert!(socket.read(&mut [0; 4]).is_err(), "nothing arrives");
+        assert_eq!(ask(&mut connect(&link), b"heard"), b"heard");
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub struct Options {
     pub id: Option<u8>,
     /// The binary to run instead of the one that belongs to the sources; ignored by Apache ZooKeeper.
     pub binary: Option<PathBuf>,
+    /// Our server reads `keys` from a `zoo.cfg` that is written once, and may be changed by the server.
+    pub in_file: bool,
 }
 
 impl Options {
@@ -89,6 +91,12 @@ impl Options {
     pub fn key(mut self, key: &str, value: impl ToString) -> Options {
         self.keys.insert(key.to_owned(), value.to_string());
         self
+    }
+
+    /// Answers before the disk has what was written: the end of the process loses nothing, that of the machine can.
+    #[must_use]
+    pub fn without_sync(self) -> Options {
+        self.key("forceSync", "no")
     }
 
     /// Opens the admin HTTP port.
@@ -244,6 +252,15 @@ impl Server {
         }
         if let Some(login) = self.login_file()? {
             command.arg("--java.security.auth.login.config").arg(login);
+        }
+        if self.options.in_file {
+            let file = self.home.join("zoo.cfg");
+            if !file.exists() {
+                let lines = self.options.keys.iter().map(|(key, value)| format!("{key}={value}\n"));
+                std::fs::write(&file, lines.collect::<String>())?;
+            }
+            command.arg(file);
+            return Ok(command);
         }
         for (key, value) in &self.options.keys {
             command.args([format!("--{key}"), value.clone()]);
@@ -412,10 +429,10 @@ fn is_bare_property(key: &str) -> bool {
     key == "jute.maxbuffer" || key.starts_with("znode.container.")
 }
 
-/// One of our servers: `COORDINATOR_BIN` or `BROKER_BIN` if set; otherwise the binary of the same profile as the running
-/// test or tool, built now unless it is newer than every source: it can never be older than they are.
-pub(crate) fn binary(package: &'static str) -> Result<PathBuf> {
-    let variable = format!("{}_BIN", package.to_ascii_uppercase());
+/// One of our programs: `COORDINATOR_BIN` (or alike) if set; otherwise the binary of the same profile as the running test
+/// or tool, built now unless it is newer than every source: it can never be older than they are.
+pub(crate) fn binary(program: &'static str) -> Result<PathBuf> {
+    let variable = format!("{}_BIN", program.to_ascii_uppercase());
     if let Some(path) = std::env::var_os(&variable) {
         let path = PathBuf::from(path);
         ensure!(path.is_file(), "{variable} names {}, which is no file", path.display());
@@ -423,44 +440,62 @@ pub(crate) fn binary(package: &'static str) -> Result<PathBuf> {
     }
     static BUILT: Mutex<BTreeMap<&str, Result<PathBuf, String>>> = Mutex::new(BTreeMap::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = built.entry(package).or_insert_with(|| build(package).map_err(|error| format!("{error:#}")));
+    let found = built.entry(program).or_insert_with(|| build(program).map_err(|error| format!("{error:#}")));
     found.clone().map_err(anyhow::Error::msg)
 }
 
-fn build(package: &str) -> Result<PathBuf> {
+fn build(program: &str) -> Result<PathBuf> {
+    // The broker can run a coordinator, so its sources are those of both.
+    let (sources, flags): (&[&str], &[&str]) = match program {
+        "coordctl" => (&["client"], &["--package", "client", "--features", "cli", "--bin", "coordctl"]),
+        "coordinator" => (&["client", "coordinator"], &["--package", "coordinator"]),
+        _ => (&["client", "coordinator", "broker"], &["--package", "broker"]),
+    };
+    built(&binary_name(program), sources, flags)
+}
+
+/// The client's command-line tool: `COORDCTL_BIN` if set, otherwise that of the same profile as the running test.
+pub fn coordctl() -> Result<PathBuf> {
+    binary("coordctl")
+}
+
+/// An example of the client, of the same profile as the running test.
+pub fn client_example(name: &str) -> Result<PathBuf> {
+    let file = Path::new("examples").join(binary_name(name));
+    built(
+        &file.to_string_lossy(),
+        &["client"],
+        &["--package", "client", "--features", "cli", "--example", name],
+    )
+}
+
+/// A file of the target directory, built now unless it is newer than these folders: `cargo test --workspace` has built it
+/// already, and a build of the one package would resolve features anew.
+fn built(file: &str, sources: &[&str], flags: &[&str]) -> Result<PathBuf> {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-    let path = target.join(if profile == "dev" { "debug" } else { profile }).join(binary_name(package));
-    // `cargo test --workspace` has built it already; a build of the one package would resolve features anew.
-    if is_newer_than_sources(&path) {
+    let path = target.join(if profile == "dev" { "debug" } else { profile }).join(file);
+    if is_newer_than(&path, sources) {
         return Ok(path);
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    command_output(Command::new(cargo).current_dir(workspace()).args([
-        "build",
-        "--quiet",
-        "--package",
-        package,
-        "--profile",
-        profile,
-    ]))
-    .with_context(|| format!("building the {package}"))?;
+    let mut build = Command::new(cargo);
+    build.current_dir(workspace()).args(["build", "--quiet", "--profile", profile]).args(flags);
+    command_output(&mut build).with_context(|| format!("building {file}"))?;
     ensure!(path.is_file(), "{} was not built", path.display());
     Ok(path)
 }
 
-fn is_newer_than_sources(binary: &Path) -> bool {
+fn is_newer_than(binary: &Path, sources: &[&str]) -> bool {
     let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
     let Some(built) = modified(binary) else { return false };
-    // The broker can run a coordinator, so its sources are those of both.
-    let sources: &[&str] = match binary.file_stem() {
-        Some(name) if name == "coordinator" => &["Cargo.lock", "Cargo.toml", "client", "coordinator"],
-        _ => &["Cargo.lock", "Cargo.toml", "client", "coordinator", "broker"],
-    };
-    let mut open: Vec<PathBuf> = sources.iter().map(|name| workspace().join(name)).collect();
+    let sources = ["Cargo.lock", "Cargo.toml"].iter().chain(sources);
+    let mut open: Vec<PathBuf> = sources.map(|name| workspace().join(name)).collect();
     while let Some(path) = open.pop() {
-        if path.is_dir() {
+        if path.is_dir() && ["tests", "benches"].iter().any(|name| path.ends_with(name)) {
+            // No program contains these.
+        } else if path.is_dir() {
             open.extend(path.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()));
         } else if modified(&path).is_none_or(|changed| changed >= built) {
             return false;

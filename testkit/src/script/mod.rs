@@ -5,7 +5,8 @@
 //! ```text
 //! members 1 2 3                    who there is; before everything else. So are:
 //!   observers 4 · weight 1 is 0 · begin at epoch 2 entry 5 · window 4 entries · flight 100 bytes
-//!   epochs end at 9 · snapshots of 6 pieces · and 2 more processes (members later, perhaps)
+//!   epochs end at 9 · snapshots of 6 pieces · snapshot every 3 entries
+//!   logs are worth reading · and 2 more processes (members later, perhaps)
 //! each N from 0 to 30              the whole story is told once for each number, which takes the place of `N`
 //!
 //! start 1 2 3 · start all          processes start
@@ -130,6 +131,8 @@ fn set(configuration: &mut Configuration, scene: Scene) {
         Scene::Flight(bytes) => configuration.flight_bytes = bytes,
         Scene::EpochsEndAt(counter) => configuration.counter_max = counter,
         Scene::Spares(spares) => configuration.spares = spares,
+        Scene::SnapshotEvery(entries) => configuration.snapshot_every = entries,
+        Scene::ReadsLogs => configuration.log_odds = 4,
         Scene::Pieces(pieces) => configuration.pieces = pieces,
     }
 }

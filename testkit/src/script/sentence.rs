@@ -16,6 +16,8 @@ pub(super) enum Scene {
     EpochsEndAt(u32),
     Pieces(u64),
     Spares(u64),
+    ReadsLogs,
+    SnapshotEvery(u64),
 }
 
 /// What happens.
@@ -114,6 +116,8 @@ pub(super) fn parse_scene(line: &str) -> Option<Scene> {
         ["flight", bytes, "bytes"] => Scene::Flight(number(bytes)?),
         ["epochs", "end", "at", counter] => Scene::EpochsEndAt(number(counter)?),
         ["and", spares, "more", "processes"] => Scene::Spares(number(spares)?),
+        ["snapshot", "every", entries, "entries"] => Scene::SnapshotEvery(number(entries)?),
+        ["logs", "are", "worth", "reading"] => Scene::ReadsLogs,
         ["snapshots", "of", pieces, "pieces"] => Scene::Pieces(number(pieces)?),
         _ => return None,
     })

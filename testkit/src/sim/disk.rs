@@ -18,8 +18,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use coordinator::store::{Disk, DiskFile};
 
 use super::random::Random;
+use partitions::name_inside;
 
 const SECTOR_BYTES: usize = 512;
+/// What a torn sector lacks at least. Real disks write sectors whole; if one did not, it would still not get less than
+/// this at once from the bus, and a log could not tell the loss of a byte or two from records that end in zeros.
+const WORD_BYTES: usize = 8;
 
 /// The simulated disk; clones are the same disk.
 #[derive(Debug, Clone)]
@@ -61,6 +65,8 @@ enum NameChange {
     Set(String, u64),
     Rename(String, String, u64),
     Remove(String),
+    /// A directory's.
+    RenameDir(String, String),
 }
 
 impl Default for SimDisk {
@@ -234,6 +240,18 @@ impl NameChange {
     fn name(&self) -> &str {
         match self {
             NameChange::Set(name, _) | NameChange::Rename(name, _, _) | NameChange::Remove(name) => name,
+            NameChange::RenameDir(_, name) => name,
+        }
+    }
+
+    /// The directory that it happened in has another name now.
+    fn move_inside(&mut self, from: &str, to: &str) {
+        match self {
+            NameChange::Set(name, _) | NameChange::Remove(name) => *name = moved(name, from, to),
+            NameChange::Rename(before, after, _) | NameChange::RenameDir(before, after) => {
+                *before = moved(before, from, to);
+                *after = moved(after, from, to);
+            }
         }
     }
 
@@ -249,8 +267,22 @@ impl NameChange {
             NameChange::Remove(name) => {
                 names.remove(name);
             }
+            NameChange::RenameDir(from, to) => {
+                let inside: Vec<String> =
+                    names.keys().filter(|name| name_inside(name, from).is_some()).cloned().collect();
+                for name in inside {
+                    if let Some(id) = names.remove(&name) {
+                        names.insert(moved(&name, from, to), id);
+                    }
+                }
+            }
         }
     }
+}
+
+/// A name, if it is inside a directory that was renamed, as it is then.
+fn moved(name: &str, from: &str, to: &str) -> String {
+    name_inside(name, from).map_or_else(|| name.to_owned(), |rest| format!("{to}/{rest}"))
 }
 
 impl Content {
@@ -315,7 +347,7 @@ impl Content {
                 continue;
             }
             if random.below(16) == 0 {
-                end = start + random.below((end - start) as u64 + 1) as usize;
+                end = start + random.below((end - start).saturating_sub(WORD_BYTES) as u64 + 1) as usize;
             }
             image[start..end].copy_from_slice(&self.bytes[start..end]);
         }

@@ -1,7 +1,11 @@
 //! The simulated outside world.
 
+pub mod client;
+pub mod controller;
 pub mod disk;
 pub mod groups;
+pub mod host;
+pub mod life;
 pub mod partition;
 pub mod random;
 pub mod solo;

@@ -14,6 +14,11 @@ impl Random {
         Random::new(Random::new(seed ^ (number << 56)).next_u64())
     }
 
+    /// Another generator, which follows from this one.
+    pub fn split(&mut self) -> Random {
+        Random::new(self.next_u64())
+    }
+
     /// The next number (SplitMix64).
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -65,7 +65,12 @@ impl Trace {
 
     /// A rare place was reached.
     pub fn mark(&mut self, name: &'static str) {
-        *self.marks.entry(name).or_default() += 1;
+        self.marks_of(name, 1);
+    }
+
+    /// A place was reached so many times.
+    pub fn marks_of(&mut self, name: &'static str, count: u64) {
+        *self.marks.entry(name).or_default() += count;
     }
 
     pub fn counts(&self) -> &BTreeMap<&'static str, u64> {

@@ -19,9 +19,9 @@ pub fn kind() -> Option<Kind> {
     is_there.then_some(kind)
 }
 
-/// A running server.
+/// A running server. It does not wait for the disk, which may be slow: these tests are about what clients see.
 pub fn start(options: Options) -> Option<Server> {
-    Some(Server::start_new(kind()?, options).expect("start the server"))
+    Some(Server::start_new(kind()?, options.without_sync()).expect("start the server"))
 }
 
 /// How long a server may take for anything: one in Java has just started, on a machine that has other things to do.

@@ -17,7 +17,7 @@ use client::wire::kafka::messages::produce::{PartitionProduceData, ProduceReques
 use client::wire::kafka::writer::join;
 use client::wire::kafka::{ErrorCode, Reader, Records, Request, ResponseHeader, frame};
 use testkit::process::Server;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub async fn start_broker(coordinator: &Server, data: &Path, more: &[(&str, &str)]) -> Running {
@@ -42,13 +42,15 @@ pub fn address(broker: &Running) -> SocketAddr {
 }
 
 /// A connection that asks and waits for the answer.
-pub struct Wire(pub TcpStream);
+pub struct Wire<S = TcpStream>(pub S);
 
 impl Wire {
     pub async fn to(broker: &Running) -> Wire {
         Wire(TcpStream::connect(address(broker)).await.expect("connected"))
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub async fn ask<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
         self.try_ask(request, version).await.expect("an answer")
     }
@@ -83,11 +85,7 @@ impl Wire {
     }
 
     pub async fn produce(&mut self, topic: &str, batch: Bytes) -> (ErrorCode, i64) {
-        let partition = PartitionProduceData { index: 0, records: Some(Records::Bytes(batch)) };
-        let topic = TopicProduceData { name: topic.into(), partition_data: vec![partition] };
-        let request =
-            ProduceRequest { acks: -1, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() };
-        let answer = self.ask(&request, 9).await;
+        let answer = self.ask(&produce(topic, batch), 9).await;
         let partition = &answer.responses[0].partition_responses[0];
         (partition.error_code, partition.base_offset)
     }
@@ -135,6 +133,13 @@ impl Wire {
         }
         Ok(found.into_iter().filter(|(at, _)| *at >= offset).collect())
     }
+}
+
+/// A request to write a batch into a topic of one partition.
+pub fn produce(topic: &str, batch: Bytes) -> ProduceRequest {
+    let partition = PartitionProduceData { index: 0, records: Some(Records::Bytes(batch)) };
+    let topic = TopicProduceData { name: topic.into(), partition_data: vec![partition] };
+    ProduceRequest { acks: -1, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() }
 }
 
 pub fn batch(values: &[&str]) -> Bytes {

@@ -1,6 +1,7 @@
 use std::fs;
+use std::path::Path;
 
-use client::wire::kafka::batch::{BatchBuilder, BatchOptions};
+use client::wire::kafka::batch::{BatchBuilder, BatchOptions, batches};
 
 use super::*;
 use crate::log::batch::AppendOrigin;
@@ -21,13 +22,13 @@ impl Broker {
     }
 
     fn start(&self) -> LogManager {
-        let disks = self
+        let dirs = self
             .dirs
             .iter()
-            .map(|dir| Arc::new(RealDisk::open(dir.path()).expect("disk")) as Arc<dyn Disk>)
+            .map(|dir| LogDir::new(Arc::new(RealDisk::open(dir.path()).expect("disk"))))
             .collect();
         let config_of = |_: &str| Arc::clone(&self.config);
-        LogManager::open(disks, &config_of, 2, Intervals::default(), NOW).expect("opened")
+        LogManager::open(dirs, &config_of, 2, Intervals::default(), NOW).expect("opened")
     }
 }
 
@@ -39,7 +40,9 @@ fn append(log: &SharedLog, value: &str) -> i64 {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     builder.push(NOW, Some(b"key"), Some(value.as_bytes()));
     let records = builder.build().expect("built");
-    let info = log.lock().expect("online").append_as_leader(records, 0, NOW, AppendOrigin::Client);
+    let mut log = log.lock().expect("online");
+    let epoch = log.latest_epoch().unwrap_or(0);
+    let info = log.append_as_leader(records, epoch, NOW, AppendOrigin::Client);
     info.expect("appended").base_offset
 }
 
@@ -157,7 +160,11 @@ fn a_failed_directory_takes_its_partitions_only() {
         manager.get_or_create(&partition("t", number), Arc::clone(&broker.config), NOW).expect("made");
     }
     let lost = manager.get(&partition("t", 0)).expect("there");
-    let error = LogError::Io { action: "read", file: "x".into(), source: std::io::Error::other("broken") };
+    let error = LogError::Io {
+        action: "read",
+        file: lost.dir().path().join("x"),
+        source: std::io::Error::other("broken"),
+    };
     lost.note(&error);
     assert!(matches!(lost.lock(), Err(LogError::Offline { .. })));
     assert!(matches!(lost.commit(0, NOW), Err(LogError::Offline { .. })));
@@ -165,7 +172,7 @@ fn a_failed_directory_takes_its_partitions_only() {
     assert_eq!(manager.logs().len(), 2);
     let made =
         manager.get_or_create(&partition("t", 9), Arc::clone(&broker.config), NOW).expect("made elsewhere");
-    assert!(!Arc::ptr_eq(made.dir(), lost.dir()));
+    assert!(!Arc::ptr_eq(&made.dir(), &lost.dir()));
     manager.close(1, NOW);
     let marked = |dir: &tempfile::TempDir| dir.path().join(".kafka_cleanshutdown").exists();
     assert_eq!(broker.dirs.iter().filter(|dir| marked(dir)).count(), 1);
@@ -214,4 +221,126 @@ fn the_dirtiest_log_is_cleaned_first_and_that_is_remembered() {
     assert_eq!(fs::read_to_string(&checkpoint).expect("written"), "0\n2\na 0 0\nb 0 3\n");
     manager.delete(&partition("b", 0), NOW).expect("deleted");
     assert_eq!(fs::read_to_string(&checkpoint).expect("written"), "0\n1\na 0 0\n");
+}
+
+/// What a log holds, from its start.
+fn values(log: &SharedLog) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut from = log.lock().expect("online").log_start_offset();
+    loop {
+        let range = log.lock().expect("online").read(from, 1 << 20, i64::MAX, true).expect("within");
+        let Some(range) = range else { return found };
+        for batch in batches(range.read().expect("read")) {
+            for record in batch.expect("whole").records(1 << 20).expect("readable") {
+                let record = record.expect("readable");
+                found.push(String::from_utf8(record.value.expect("a value").to_vec()).expect("text"));
+                from = record.offset + 1;
+            }
+        }
+    }
+}
+
+/// The directories of partitions, by data directory.
+fn folders(broker: &Broker) -> Vec<Vec<String>> {
+    let of = |dir: &tempfile::TempDir| {
+        let entries = fs::read_dir(dir.path()).expect("listed").flatten();
+        let mut names: Vec<String> = entries
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| entry.file_name().into_string().expect("text"))
+            .collect();
+        names.sort();
+        names
+    };
+    broker.dirs.iter().map(of).collect()
+}
+
+#[test]
+fn a_partition_moves_to_another_directory_while_it_is_written() {
+    let mut broker = Broker::new(2);
+    broker.config = Arc::new(TopicConfig { segment_bytes: 500, ..(*broker.config).clone() });
+    let manager = broker.start();
+    let name = partition("t", 0);
+    manager.preferred().insert(name.clone(), Arc::clone(&manager.dirs()[1]));
+    let log = manager.get_or_create(&name, Arc::clone(&broker.config), NOW).expect("made");
+    assert!(Arc::ptr_eq(&log.dir(), &manager.dirs()[1]), "where it was wanted");
+    let mut expected = Vec::new();
+    let mut write = |log: &SharedLog| {
+        expected.push(format!("value {}", expected.len()));
+        append(log, expected.last().expect("just pushed"));
+        expected.clone()
+    };
+    for _ in 0..40 {
+        write(&log);
+    }
+    {
+        let mut log = log.lock().expect("online");
+        log.set_high_watermark(40);
+        log.delete_records_before(15).expect("within");
+        log.apply_retention(NOW).expect("dropped");
+    }
+    let target = broker.dirs[0].path();
+    let nowhere = manager.move_to(&name, Path::new("/nowhere"), NOW);
+    assert!(matches!(nowhere, Err(MoveError::NoSuchDir { .. })), "{nowhere:?}");
+    assert!(matches!(manager.move_to(&partition("u", 0), target, NOW), Err(MoveError::NotHere)));
+    let long = partition(&"long".repeat(60), 0);
+    assert!(matches!(manager.move_to(&long, target, NOW), Err(MoveError::NameTooLong)));
+
+    manager.move_to(&name, target, NOW).expect("begun");
+    manager.move_to(&name, target, NOW).expect("under way");
+    assert_eq!(folders(&broker)[0].len(), 1);
+    assert!(folders(&broker)[0][0].starts_with("t-0.") && folders(&broker)[0][0].ends_with("-future"));
+    let mut steps = 0;
+    while !manager.futures().is_empty() {
+        // About a batch at a time.
+        assert!(manager.advance_moves(1, NOW) > 0 || steps > 10);
+        match steps {
+            0..20 => drop(write(&log)),
+            20 => log.lock().expect("online").assign_epoch(3).expect("a leader that writes nothing"),
+            _ => {}
+        }
+        steps += 1;
+        assert!(steps < 200, "it never catches up");
+    }
+    assert!(Arc::ptr_eq(&log.dir(), &manager.dirs()[0]));
+    {
+        let log = log.lock().expect("online");
+        log.check_invariants();
+        assert_eq!((log.log_start_offset(), log.high_watermark(), log.latest_epoch()), (15, 40, Some(3)));
+    }
+    let all = write(&log);
+    assert_eq!(values(&log), all[15..]);
+    manager.tick(NOW);
+    assert_eq!(folders(&broker), [vec!["t-0".to_owned()], vec![]]);
+    assert!(!target.join("t-0").join("moved-from").exists());
+
+    // Back, but not all the way; and on after a clean stop.
+    let back = broker.dirs[1].path();
+    manager.move_to(&name, back, NOW).expect("begun");
+    manager.advance_moves(1, NOW);
+    manager.move_to(&name, target, NOW).expect("stays");
+    assert!(manager.futures().is_empty());
+    manager.tick(NOW);
+    assert_eq!(folders(&broker)[1].len(), 0);
+    manager.move_to(&name, back, NOW).expect("begun");
+    manager.advance_moves(1, NOW);
+    let copied = |manager: &LogManager| {
+        let futures = manager.futures();
+        let future = futures[0].1.lock().expect("nobody panicked");
+        future.log().expect("it grows").end_offset()
+    };
+    let before = copied(&manager);
+    manager.close(1, NOW);
+    drop((manager, log));
+    let manager = broker.start();
+    assert_eq!(copied(&manager), before, "nothing is copied twice");
+    while manager.advance_moves(1 << 20, NOW) > 0 {}
+    let log = manager.get(&name).expect("there");
+    assert!(Arc::ptr_eq(&log.dir(), &manager.dirs()[1]));
+    assert_eq!(values(&log), all[15..]);
+
+    manager.move_to(&name, target, NOW).expect("begun");
+    manager.delete(&name, NOW).expect("deleted");
+    assert_eq!(manager.advance_moves(1 << 20, NOW), 0);
+    manager.tick(NOW + 1000);
+    assert_eq!(folders(&broker), [vec![] as Vec<String>, vec![]]);
 }

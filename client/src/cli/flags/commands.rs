@@ -286,8 +286,10 @@ pub(in crate::cli) enum Command {
     )]
     Whoami,
     /// Ask every server how it is; exit code 1 unless all serve and one leads
+    ///
+    /// The lag is the number of transactions that a server is behind the leader.
     #[command(
-        after_help = "Examples:\n  coordctl status\n  coordctl --server a,b,c status\n  coordctl status -o json"
+        after_help = "Examples:\n  coordctl status\n  coordctl --server a,b,c status\n  coordctl status -o json\n\nExit codes: 0 every server serves and exactly one leads, or is alone; 1 not so; 2 the command line makes no sense."
     )]
     Status,
     /// Send a four-letter word to every server, and print what they say

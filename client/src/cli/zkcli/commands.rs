@@ -12,7 +12,7 @@ use super::{Failure, Shell, limits};
 use crate::cli::access;
 use crate::cli::walk::paths_below;
 use crate::cli::znodes::delete_from_below;
-use crate::zk::{Acl, Coordinator, CreateMode, Error, Reconfig, Stat, WatcherType};
+use crate::zk::{Acl, Coordinator, CreateMode, Data, Error, Reconfig, Stat, WatcherType};
 
 pub(super) async fn execute(shell: &Shell, zk: &Coordinator, parsed: &Parsed) -> Result<(), Failure> {
     match parsed.name {
@@ -137,6 +137,8 @@ async fn get(shell: &Shell, zk: &Coordinator, parsed: &Parsed) -> Result<(), Fai
     } else {
         zk.get(path).await.map_err(Failure::of(path))?
     };
+    // As it stands there, whatever the output is made of.
+    let data = if data.is_null() { Data::from(&b"null"[..]) } else { data };
     if parsed.has("x") {
         println!("{}", print::hexdump(&data));
     } else if parsed.has("b") {
@@ -198,8 +200,8 @@ async fn create(zk: &Coordinator, parsed: &Parsed) -> Result<(), Failure> {
         _ => CreateMode::Persistent,
     };
     let acl = parsed.word(2).map_or_else(|| vec![Acl::open()], acl);
-    let data = parsed.word(1).unwrap_or_default();
-    let created = zk.create(path, data.as_bytes(), mode.acl(acl)).await.map_err(Failure::of(path))?;
+    let data = parsed.word(1).map_or(Data::NULL, |text| text.as_bytes().into());
+    let created = zk.create(path, &data, mode.acl(acl)).await.map_err(Failure::of(path))?;
     eprintln!("Created {}", created.path);
     Ok(())
 }

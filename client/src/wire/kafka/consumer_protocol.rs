@@ -43,7 +43,8 @@ schema! {
 
 /// Reads a subscription or an assignment, whatever its version, and leaves out what newer consumers have appended.
 pub fn decode<M: Message>(blob: Bytes) -> Result<M, DecodeError> {
-    let mut reader = Reader::new(blob);
+    // It came from a member, which is a stranger.
+    let mut reader = Reader::of_request(blob);
     let version = reader.int16().map_err(|problem| DecodeError { field: M::NAME, problem })?;
     M::decode(&mut reader, version.min(*M::VERSIONS.end()))
 }

@@ -78,8 +78,7 @@ impl Field for Uuid {
 
 impl Nullable for Str {
     fn read_nullable(reader: &mut Reader, _: i16) -> Result<Option<Self>, DecodeError> {
-        let bytes = reader.string()?;
-        Ok(bytes.map(Str::from_utf8).transpose().map_err(|_| Problem::NotUtf8)?)
+        Ok(reader.string()?)
     }
 
     fn write_nullable(value: Option<&Self>, writer: &mut Writer, _: i16) {

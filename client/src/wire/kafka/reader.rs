@@ -1,6 +1,10 @@
 //! Reading one frame: lengths are checked before they are believed, and memory is paid for before it is taken.
 
-use bytes::{Buf, Bytes};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::text::Str;
 
 /// Why bytes could not be understood, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -57,37 +61,54 @@ pub(crate) const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
 /// What decoding a frame may allocate: this often its size ...
 pub const MEMORY_PER_FRAME_BYTE: usize = 4;
-/// ... and this much besides. Honest messages made of many very short strings (group lists in the oldest versions:
-/// twenty-fold) need it; without it they would have to be refused, and with a larger factor 100 MiB of noise could
-/// claim gigabytes.
-pub const MEMORY_ALLOWANCE: usize = 4 << 20;
+/// ... and this much besides, for a request, which may come from anybody. Honest ones fit: the worst are lists of topics
+/// with names of five letters, up to 5.3 times as large in memory, of which four thousand are read (DescribeConfigs), or ten
+/// thousand where a struct is smaller (Metadata).
+pub const MEMORY_ALLOWANCE: usize = 64 << 10;
+/// The same for an answer, which comes from somebody who was asked, and in which small structs may be many (group lists in
+/// the oldest versions). With a larger factor instead, 100 MiB of noise could claim gigabytes.
+pub const MEMORY_ALLOWANCE_ANSWER: usize = 4 << 20;
 
 /// A cursor over one frame.
 ///
-/// Invariant: the elements of all vectors read so far take at most [`MEMORY_PER_FRAME_BYTE`] times the frame plus
-/// [`MEMORY_ALLOWANCE`] bytes. Vectors are the only thing decoding allocates, and each is allocated once, exactly.
+/// Invariant: the elements of all vectors read so far take at most [`MEMORY_PER_FRAME_BYTE`] times the frame plus the
+/// allowance. Vectors are the only thing decoding allocates, and each is allocated once, exactly.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    rest: Bytes,
+    frame: Arc<Bytes>,
+    /// What is not yet read lies between these.
+    at: usize,
+    end: usize,
     /// Compact lengths and tagged fields, from some version of each message on.
     flexible: bool,
     memory_left: usize,
 }
 
 impl Reader {
+    /// Reads an answer, or what this process wrote.
     pub fn new(frame: Bytes) -> Reader {
-        let memory_left = frame.len().saturating_mul(MEMORY_PER_FRAME_BYTE).saturating_add(MEMORY_ALLOWANCE);
-        Reader { rest: frame, flexible: false, memory_left }
+        Reader::allowing(frame, MEMORY_ALLOWANCE_ANSWER)
     }
 
-    /// The bytes not yet read.
-    pub fn rest(&self) -> &Bytes {
-        &self.rest
+    /// Reads what a stranger sent.
+    pub fn of_request(frame: Bytes) -> Reader {
+        Reader::allowing(frame, MEMORY_ALLOWANCE)
+    }
+
+    fn allowing(frame: Bytes, besides: usize) -> Reader {
+        let end = frame.len();
+        let memory_left = end.saturating_mul(MEMORY_PER_FRAME_BYTE).saturating_add(besides);
+        Reader { frame: Arc::new(frame), at: 0, end, flexible: false, memory_left }
+    }
+
+    /// How many bytes are not yet read.
+    pub fn left(&self) -> usize {
+        self.end - self.at
     }
 
     /// Ends the reading: nothing may be left.
     pub fn finish(self) -> Result<(), DecodeError> {
-        match self.rest.len() {
+        match self.left() {
             0 => Ok(()),
             left => Err(Problem::TrailingBytes(left).into()),
         }
@@ -102,16 +123,24 @@ impl Reader {
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
-        let taken = *self.rest.first_chunk::<N>().ok_or(Problem::Truncated)?;
-        self.rest.advance(N);
+        let taken = *self.frame[self.at..self.end].first_chunk::<N>().ok_or(Problem::Truncated)?;
+        self.at += N;
         Ok(taken)
     }
 
-    pub(crate) fn take(&mut self, length: usize) -> Result<Bytes, Problem> {
-        if length > self.rest.len() {
+    /// Passes over so many bytes, and says where they begin.
+    fn pass(&mut self, length: usize) -> Result<usize, Problem> {
+        if length > self.left() {
             return Err(Problem::Truncated);
         }
-        Ok(self.rest.split_to(length))
+        let begin = self.at;
+        self.at += length;
+        Ok(begin)
+    }
+
+    pub(crate) fn take(&mut self, length: usize) -> Result<Bytes, Problem> {
+        let begin = self.pass(length)?;
+        Ok(self.frame.slice(begin..begin + length))
     }
 
     pub(crate) fn int16(&mut self) -> Result<i16, Problem> {
@@ -144,18 +173,18 @@ impl Reader {
         if self.flexible {
             return Ok(self.unsigned_varint()?.checked_sub(1).map(|length| length as usize));
         }
-        match plain(self)? {
-            -1 => Ok(None),
-            length => usize::try_from(length).map(Some).map_err(|_| Problem::BadLength(length.into())),
-        }
+        // Any negative length is null, as for Kafka.
+        Ok(usize::try_from(plain(self)?).ok())
     }
 
-    /// A string's bytes, not yet known to be text.
-    pub(crate) fn string(&mut self) -> Result<Option<Bytes>, Problem> {
+    pub(crate) fn string(&mut self) -> Result<Option<Str>, Problem> {
         match self.length(|reader| reader.int16().map(i32::from))? {
             None => Ok(None),
             Some(length) if length > STRING_BYTES_MAX => Err(Problem::BadLength(length as i64)),
-            Some(length) => self.take(length).map(Some),
+            Some(length) => {
+                let begin = self.pass(length)?;
+                Str::slice(&self.frame, begin, length).map(Some).ok_or(Problem::NotUtf8)
+            }
         }
     }
 
@@ -169,7 +198,7 @@ impl Reader {
     /// A vector for as many elements as announced, each at least `element_bytes_min` long on the wire.
     pub(crate) fn vector<T>(&mut self, element_bytes_min: usize) -> Result<Option<(usize, Vec<T>)>, Problem> {
         let Some(count) = self.length(Reader::int32)? else { return Ok(None) };
-        if count > self.rest.len() / element_bytes_min {
+        if count > self.left() / element_bytes_min {
             return Err(Problem::BadLength(count as i64));
         }
         let memory = count.saturating_mul(size_of::<T>());
@@ -191,12 +220,13 @@ impl Reader {
             }
             tag_min = u64::from(tag) + 1;
             let size = self.unsigned_varint()? as usize;
-            let field = self.take(size)?;
-            let after = std::mem::replace(&mut self.rest, field);
-            if known(tag, self)? && !self.rest.is_empty() {
-                return Err(Problem::TrailingBytes(self.rest.len()).into());
+            let begin = self.pass(size)?;
+            let (after, end) = (self.at, self.end);
+            (self.at, self.end) = (begin, after);
+            if known(tag, self)? && self.left() > 0 {
+                return Err(Problem::TrailingBytes(self.left()).into());
             }
-            self.rest = after;
+            (self.at, self.end) = (after, end);
         }
         Ok(())
     }
@@ -229,10 +259,10 @@ mod tests {
     #[test]
     fn null_and_empty_are_different() {
         assert_eq!(reader(&[0xff, 0xff], false).string(), Ok(None));
-        assert_eq!(reader(&[0, 0], false).string(), Ok(Some(Bytes::new())));
+        assert_eq!(reader(&[0, 0], false).string(), Ok(Some(Str::default())));
         assert_eq!(reader(&[0], true).bytes(), Ok(None));
         assert_eq!(reader(&[1], true).bytes(), Ok(Some(Bytes::new())));
-        assert_eq!(reader(&[0xff, 0xfe], false).string(), Err(Problem::BadLength(-2)));
+        assert_eq!(reader(&[0xff, 0xfe], false).string(), Ok(None), "-2");
     }
 
     #[test]
@@ -251,6 +281,9 @@ mod tests {
         frame.resize(frame.len() + (1 << 20), 0);
         assert!(matches!(reader(&frame, false).vector::<[u8; 7]>(1), Ok(Some(_))));
         assert_eq!(reader(&frame, false).vector::<[u8; 9]>(1), Err(Problem::TooManyElements));
+        let request = || Reader::of_request(Bytes::copy_from_slice(&frame));
+        assert!(matches!(request().vector::<[u8; 4]>(1), Ok(Some(_))));
+        assert_eq!(request().vector::<[u8; 5]>(1), Err(Problem::TooManyElements), "four-fold, and 64 KiB");
     }
 
     #[test]

@@ -6,22 +6,31 @@ use crate::wire::codec::{DecodeError, Reader, Writer};
 
 /// Permission bits.
 pub mod perms {
+    /// To read data and the names of children.
     pub const READ: i32 = 1;
+    /// To set data.
     pub const WRITE: i32 = 2;
+    /// To create children.
     pub const CREATE: i32 = 4;
+    /// To delete children.
     pub const DELETE: i32 = 8;
+    /// To set the access control list.
     pub const ADMIN: i32 = 16;
+    /// All of them.
     pub const ALL: i32 = 31;
 }
 
 /// Somebody, as an authentication scheme names them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity<'a> {
+    /// Which authentication scheme: `world`, `digest`, `ip`, `x509`, `sasl`, `auth`.
     pub scheme: Cow<'a, str>,
+    /// Whom that scheme means.
     pub id: Cow<'a, str>,
 }
 
 impl<'a> Identity<'a> {
+    /// Whoever the scheme calls so.
     pub fn new(scheme: impl Into<Cow<'a, str>>, id: impl Into<Cow<'a, str>>) -> Self {
         Identity { scheme: scheme.into(), id: id.into() }
     }
@@ -31,6 +40,7 @@ impl<'a> Identity<'a> {
         self.scheme == "world" && self.id == "anyone"
     }
 
+    /// The same, without a loan.
     pub fn into_owned(self) -> Identity<'static> {
         Identity { scheme: Cow::Owned(self.scheme.into_owned()), id: Cow::Owned(self.id.into_owned()) }
     }
@@ -39,7 +49,9 @@ impl<'a> Identity<'a> {
 /// One entry of an access control list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Acl<'a> {
+    /// Of [`perms`], added.
     pub perms: i32,
+    /// Who has them.
     pub identity: Identity<'a>,
 }
 
@@ -49,16 +61,19 @@ impl<'a> Acl<'a> {
         Acl { perms: perms::ALL, identity: Identity::new("world", "anyone") }
     }
 
+    /// The same, without a loan.
     pub fn into_owned(self) -> Acl<'static> {
         Acl { perms: self.perms, identity: self.identity.into_owned() }
     }
 
+    /// Appends the entry.
     pub fn encode(&self, out: &mut impl Writer) {
         out.int(self.perms);
         out.string(&self.identity.scheme);
         out.string(&self.identity.id);
     }
 
+    /// Reads an entry.
     pub fn decode(reader: &mut Reader<'a>) -> Result<Acl<'a>, DecodeError> {
         let perms = reader.int()?;
         // A null scheme or id is no identity anyone could hold; the empty text is refused as an invalid list later.
@@ -77,6 +92,7 @@ impl<'a> Acl<'a> {
         Ok(list)
     }
 
+    /// Appends a list.
     pub fn encode_list(list: &[Acl<'_>], out: &mut impl Writer) {
         out.count(list.len());
         for acl in list {

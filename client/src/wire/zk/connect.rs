@@ -6,16 +6,22 @@ use crate::wire::zk::ids::SessionId;
 /// Opens a session, or takes one up again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectRequest<'a> {
+    /// Always 0.
     pub protocol_version: i32,
+    /// The last place in the order that the client has seen; a server that is behind it must refuse.
     pub last_zxid_seen: i64,
+    /// How long the client may be silent, as it wishes.
     pub timeout_ms: i32,
+    /// Which session to take up again.
     pub session: SessionId,
+    /// That session's password; 16 zeros for a new one.
     pub password: &'a [u8],
     /// `None` is the old form, without the byte, whose sender expects an answer without it.
     pub read_only: Option<bool>,
 }
 
 impl<'a> ConnectRequest<'a> {
+    /// Reads the body of the frame.
     pub fn decode(body: &'a [u8]) -> Result<ConnectRequest<'a>, DecodeError> {
         let mut reader = Reader::new(body);
         Ok(ConnectRequest {
@@ -46,9 +52,13 @@ impl<'a> ConnectRequest<'a> {
 /// The answer: the session, or all zeros when there is none to be had under that id and password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectResponse {
+    /// How long the client may be silent, as the server decided.
     pub timeout_ms: i32,
+    /// Which session.
     pub session: SessionId,
+    /// What proves later that it is ours.
     pub password: [u8; 16],
+    /// Whether this server answers reads only; `None` is the old form, without the byte.
     pub read_only: Option<bool>,
 }
 
@@ -71,6 +81,7 @@ impl ConnectResponse {
         });
     }
 
+    /// Reads the body of the frame.
     pub fn decode(body: &[u8]) -> Result<ConnectResponse, DecodeError> {
         let mut reader = Reader::new(body);
         reader.int()?;

@@ -10,13 +10,18 @@ use crate::wire::zk::reply::{ReplyHeader, XID_NOTIFICATION};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(i32)]
 pub enum EventType {
+    /// It came into being.
     NodeCreated = 1,
+    /// It was deleted.
     NodeDeleted = 2,
+    /// Its data was set.
     NodeDataChanged = 3,
+    /// A child was created or deleted.
     NodeChildrenChanged = 4,
 }
 
 impl EventType {
+    /// The named type, or `None` for codes the protocol does not define.
     pub fn from_wire(code: i32) -> Option<EventType> {
         Some(match code {
             1 => EventType::NodeCreated,
@@ -34,7 +39,9 @@ const STATE_SYNC_CONNECTED: i32 = 3;
 /// The body of a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchEvent<'a> {
+    /// What happened.
     pub kind: EventType,
+    /// To which znode.
     pub path: Cow<'a, str>,
 }
 
@@ -55,6 +62,7 @@ impl<'a> WatchEvent<'a> {
         Self::write(kind, path, zxid.to_wire(), out);
     }
 
+    /// Reads the body behind the header.
     pub fn decode(reader: &mut Reader<'a>) -> Result<WatchEvent<'a>, DecodeError> {
         let code = reader.int()?;
         let kind = EventType::from_wire(code).ok_or(DecodeError::BadValue(code))?;

@@ -32,6 +32,7 @@ impl fmt::Display for Zxid {
 pub struct SessionId(pub i64);
 
 impl SessionId {
+    /// No session.
     pub const NONE: SessionId = SessionId(0);
 }
 

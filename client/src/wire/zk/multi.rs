@@ -11,12 +11,41 @@ use crate::wire::zk::stat::Stat;
 /// One operation of a multi (writes and checks) or of a multiRead (reads).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MultiOp<'a> {
+    /// Any of the four operations that create.
     Create(Create<'a>),
-    Delete { path: Cow<'a, str>, version: i32 },
-    SetData { path: Cow<'a, str>, data: Option<&'a [u8]>, version: i32 },
-    Check { path: Cow<'a, str>, version: i32 },
-    GetData { path: Cow<'a, str> },
-    GetChildren { path: Cow<'a, str> },
+    /// Deletes a znode.
+    Delete {
+        /// Of the znode.
+        path: Cow<'a, str>,
+        /// The one it must have, or −1 for any.
+        version: i32,
+    },
+    /// Sets data.
+    SetData {
+        /// Of the znode.
+        path: Cow<'a, str>,
+        /// The new data.
+        data: Option<&'a [u8]>,
+        /// The one it must have, or −1 for any.
+        version: i32,
+    },
+    /// Compares a version.
+    Check {
+        /// Of the znode.
+        path: Cow<'a, str>,
+        /// The one it must have, or −1 for any.
+        version: i32,
+    },
+    /// Reads data.
+    GetData {
+        /// Of the znode.
+        path: Cow<'a, str>,
+    },
+    /// Lists children.
+    GetChildren {
+        /// Of the znode.
+        path: Cow<'a, str>,
+    },
 }
 
 /// The header before each operation and each result: type, "done", error.
@@ -70,6 +99,7 @@ impl<'a> MultiOp<'a> {
         }
     }
 
+    /// Its operation code.
     pub fn op(&self) -> OpCode {
         match self {
             MultiOp::Create(create) => create.op,
@@ -114,23 +144,37 @@ fn header(kind: i32, done: bool, error: i32, out: &mut Vec<u8>) {
 /// The answer to one operation of a multi or multiRead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MultiResult<'a> {
+    /// Created.
     Create {
+        /// Under which path, its number included.
         path: Cow<'a, str>,
     },
+    /// Created, with its stat.
     Create2 {
+        /// Under which path, its number included.
         path: Cow<'a, str>,
+        /// How it is now.
         stat: Stat,
     },
+    /// Deleted.
     Delete,
+    /// Set.
     SetData {
+        /// How it is now.
         stat: Stat,
     },
+    /// The version is right.
     Check,
+    /// Read.
     GetData {
+        /// The data.
         data: Option<&'a [u8]>,
+        /// How it is now.
         stat: Stat,
     },
+    /// Listed.
     GetChildren {
+        /// The names of the children.
         names: Vec<Cow<'a, str>>,
     },
     /// `None` stands for code 0: an operation before the one that failed.

@@ -1,18 +1,118 @@
 //! The rules that znode paths obey.
 
+use std::fmt;
+use std::str::FromStr;
+
 /// Why a path is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     #[error("a path must start with /")]
+    /// It does not start with `/`.
     NotAbsolute,
     #[error("a path must not end with /")]
+    /// It ends with `/`.
     TrailingSlash,
     #[error("a path must not have an empty segment")]
+    /// Two `/` follow each other.
     EmptySegment,
     #[error("a path must not have a segment that is . or ..")]
+    /// A segment is `.` or `..`.
     RelativeSegment,
     #[error("a path must not contain the character U+{0:04X}")]
+    /// A character that no path may contain.
     BadCharacter(u32),
+}
+
+/// A path that has been checked.
+///
+/// ```
+/// use client::wire::zk::path::{PathError, ZnodePath};
+///
+/// let locks: ZnodePath = "/locks".parse()?;
+/// assert_eq!(locks.child("ledger")?.as_str(), "/locks/ledger");
+/// assert_eq!("/locks/".parse::<ZnodePath>(), Err(PathError::TrailingSlash));
+/// # Ok::<(), PathError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ZnodePath(String);
+
+impl ZnodePath {
+    /// The path of the root, `/`.
+    pub fn root() -> ZnodePath {
+        ZnodePath("/".to_owned())
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What comes after the last slash; empty for the root.
+    pub fn name(&self) -> &str {
+        name(&self.0)
+    }
+
+    /// The znode above; the root has none.
+    pub fn parent(&self) -> Option<ZnodePath> {
+        match parent(&self.0)? {
+            _ if self.0 == "/" => None,
+            "" => Some(ZnodePath::root()),
+            parent => Some(ZnodePath(parent.to_owned())),
+        }
+    }
+
+    /// A znode below this one. Only what is added is checked; it may have several segments.
+    pub fn child(&self, name: &str) -> Result<ZnodePath, PathError> {
+        let added = format!("/{name}");
+        if name.is_empty() {
+            return Err(PathError::EmptySegment);
+        }
+        check(&added)?;
+        Ok(ZnodePath(if self.0 == "/" { added } else { format!("{}{added}", self.0) }))
+    }
+}
+
+impl TryFrom<String> for ZnodePath {
+    type Error = PathError;
+
+    fn try_from(path: String) -> Result<ZnodePath, PathError> {
+        check(&path)?;
+        Ok(ZnodePath(path))
+    }
+}
+
+impl TryFrom<&str> for ZnodePath {
+    type Error = PathError;
+
+    fn try_from(path: &str) -> Result<ZnodePath, PathError> {
+        path.to_owned().try_into()
+    }
+}
+
+impl FromStr for ZnodePath {
+    type Err = PathError;
+
+    fn from_str(path: &str) -> Result<ZnodePath, PathError> {
+        path.try_into()
+    }
+}
+
+impl From<ZnodePath> for String {
+    fn from(path: ZnodePath) -> String {
+        path.0
+    }
+}
+
+impl AsRef<str> for ZnodePath {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ZnodePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// Checks a full path.
@@ -92,5 +192,18 @@ mod tests {
         assert_eq!((parent("/a/b"), name("/a/b")), (Some("/a"), "b"));
         assert_eq!((parent("/"), name("/")), (Some(""), ""));
         assert_eq!((parent("a"), name("a")), (None, "a"));
+    }
+
+    #[test]
+    fn checked_paths_stay_checked() {
+        let root = ZnodePath::root();
+        let a = root.child("a").unwrap();
+        let c = a.child("b/c").unwrap();
+        assert_eq!((a.as_str(), c.as_str()), ("/a", "/a/b/c"));
+        assert_eq!(c.parent().and_then(|b| b.parent()), Some(a.clone()));
+        assert_eq!((a.parent(), root.parent()), (Some(root.clone()), None));
+        for bad in ["", "/", "b/", "..", "b//c", "\0"] {
+            assert!(a.child(bad).is_err() && root.child(bad).is_err(), "{bad:?}");
+        }
     }
 }

@@ -11,11 +11,14 @@ use crate::wire::zk::op_code::OpCode;
 /// What precedes every request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestHeader {
+    /// What the reply will repeat.
     pub xid: i32,
+    /// The operation code.
     pub op: i32,
 }
 
 impl RequestHeader {
+    /// Reads the header.
     pub fn decode(reader: &mut Reader<'_>) -> Result<RequestHeader, DecodeError> {
         Ok(RequestHeader { xid: reader.int()?, op: reader.int()? })
     }
@@ -27,16 +30,25 @@ pub const TTL_MS_MAX: i64 = (1 << 40) - 1;
 /// How long a new znode is to live. Derived from operation code and flags in one place, [`Create::mode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime {
+    /// Until somebody deletes it.
     Persistent,
+    /// As long as the session that created it.
     Ephemeral,
+    /// Until its last child has gone.
     Container,
-    Ttl { ms: i64 },
+    /// Until nobody has changed it for so long and it has no children.
+    Ttl {
+        /// How long, at most [`TTL_MS_MAX`].
+        ms: i64,
+    },
 }
 
 /// Lifetime, and whether the server completes the name with a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CreateMode {
+    /// When it ends.
     pub lifetime: Lifetime,
+    /// Whether a number is appended to its name.
     pub sequential: bool,
 }
 
@@ -45,9 +57,13 @@ pub struct CreateMode {
 pub struct Create<'a> {
     /// One of `Create`, `Create2`, `CreateContainer`, `CreateTtl`.
     pub op: OpCode,
+    /// Where.
     pub path: Cow<'a, str>,
+    /// With which data.
     pub data: Option<&'a [u8]>,
+    /// With which access control list.
     pub acl: Vec<Acl<'a>>,
+    /// Lifetime and sequence as bits, see [`Create::mode`].
     pub flags: i32,
     /// Only `CreateTtl` carries one.
     pub ttl_ms: i64,
@@ -103,21 +119,32 @@ impl<'a> Create<'a> {
 /// Watches a client had before it lost its connection, and the last zxid it saw.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WatchLists<'a> {
+    /// Nothing after this place was seen.
     pub relative_zxid: i64,
+    /// Watches on data.
     pub data: Vec<Cow<'a, str>>,
+    /// Watches on znodes that were not there.
     pub exist: Vec<Cow<'a, str>>,
+    /// Watches on the names of children.
     pub child: Vec<Cow<'a, str>>,
+    /// Watches that stay.
     pub persistent: Vec<Cow<'a, str>>,
+    /// Watches that stay, on whole subtrees.
     pub recursive: Vec<Cow<'a, str>>,
 }
 
 /// Which registrations a check or removal of watches means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatcherType {
+    /// Those on the names of children.
     Children,
+    /// Those on data and existence.
     Data,
+    /// All of them.
     Any,
+    /// Those that stay.
     Persistent,
+    /// Those that stay, on whole subtrees.
     PersistentRecursive,
 }
 
@@ -147,90 +174,152 @@ impl WatcherType {
 /// How a watch added by `addWatch` behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddWatchMode {
+    /// It stays, and sees the znode and its children come and go.
     Persistent,
+    /// It stays, and sees the whole subtree.
     PersistentRecursive,
 }
 
 /// A whole request, borrowing from its frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request<'a> {
+    /// Keeps the session alive.
     Ping,
+    /// Ends the session.
     CloseSession,
+    /// Any of the four operations that create.
     Create(Create<'a>),
+    /// Deletes a znode.
     Delete {
+        /// Of the znode.
         path: Cow<'a, str>,
+        /// The one it must have, or −1 for any.
         version: i32,
     },
+    /// Deletes an empty container; only servers do.
     DeleteContainer {
+        /// Of the znode.
         path: Cow<'a, str>,
     },
+    /// Sets data.
     SetData {
+        /// Of the znode.
         path: Cow<'a, str>,
+        /// The new data.
         data: Option<&'a [u8]>,
+        /// The one it must have, or −1 for any.
         version: i32,
     },
+    /// Sets an access control list.
     SetAcl {
+        /// Of the znode.
         path: Cow<'a, str>,
+        /// The new list.
         acl: Vec<Acl<'a>>,
+        /// The one it must have, or −1 for any.
         version: i32,
     },
+    /// Several writes, all or none.
     Multi(Vec<MultiOp<'a>>),
+    /// Changes the members.
     Reconfig {
+        /// Members that come, or change.
         joining: Option<Cow<'a, str>>,
+        /// Members that go.
         leaving: Option<Cow<'a, str>>,
+        /// All members, instead of the two above.
         members: Option<Cow<'a, str>>,
+        /// The version of the configuration that this changes, or −1 for any.
         config: i64,
     },
+    /// Waits until the server has caught up with the leader.
     Sync {
+        /// Of the znode.
         path: Cow<'a, str>,
     },
+    /// Asks whether there is a znode.
     Exists {
+        /// Of the znode.
         path: Cow<'a, str>,
+        /// Whether to leave a watch.
         watch: bool,
     },
+    /// Reads data.
     GetData {
+        /// Of the znode.
         path: Cow<'a, str>,
+        /// Whether to leave a watch.
         watch: bool,
     },
+    /// Reads an access control list.
     GetAcl {
+        /// Of the znode.
         path: Cow<'a, str>,
     },
+    /// Lists children.
     GetChildren {
+        /// Of the znode.
         path: Cow<'a, str>,
+        /// Whether to leave a watch.
         watch: bool,
     },
+    /// Lists children, with the parent's stat.
     GetChildren2 {
+        /// Of the znode.
         path: Cow<'a, str>,
+        /// Whether to leave a watch.
         watch: bool,
     },
+    /// Lists the session's ephemerals.
     GetEphemerals {
+        /// Where to look; everywhere if null.
         prefix: Option<Cow<'a, str>>,
     },
+    /// Counts everything below a znode.
     GetAllChildrenNumber {
+        /// Of the znode.
         path: Cow<'a, str>,
     },
+    /// Several reads.
     MultiRead(Vec<MultiOp<'a>>),
+    /// Sets a watch that stays.
     AddWatch {
+        /// Of the znode.
         path: Cow<'a, str>,
+        /// What the watch sees.
         mode: AddWatchMode,
     },
+    /// Asks whether there is a watch.
     CheckWatches {
+        /// Of the znode.
         path: Cow<'a, str>,
+        /// Of which kind.
         kind: WatcherType,
     },
+    /// Takes watches away.
     RemoveWatches {
+        /// Of the znode.
         path: Cow<'a, str>,
+        /// Of which kind.
         kind: WatcherType,
     },
+    /// Sets one-shot watches again on a new connection.
     SetWatches(WatchLists<'a>),
+    /// Sets watches of all kinds again on a new connection.
     SetWatches2(WatchLists<'a>),
+    /// Adds an identity.
     Auth {
+        /// Which authentication scheme.
         scheme: Cow<'a, str>,
+        /// What that scheme takes for proof.
         token: Option<&'a [u8]>,
     },
+    /// A step of SASL.
     Sasl {
+        /// What that scheme takes for proof.
         token: Option<&'a [u8]>,
     },
+    /// Lists the session's identities.
     WhoAmI,
 }
 
@@ -332,6 +421,7 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// Its operation code.
     pub fn op(&self) -> OpCode {
         match self {
             Request::Ping => OpCode::Ping,

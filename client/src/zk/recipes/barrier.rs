@@ -89,6 +89,13 @@ pub struct DoubleBarrier {
 }
 
 impl DoubleBarrier {
+    /// A name for this party that no other has, instead of a random one. Of all parties, the one whose name comes first
+    /// leaves last.
+    #[must_use]
+    pub fn named(self, name: &str) -> DoubleBarrier {
+        DoubleBarrier { name: name.to_owned(), ..self }
+    }
+
     fn own(&self) -> String {
         child(&self.path, &self.name)
     }

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::line::child;
 use crate::wire::zk::path;
 use crate::zk::queue::{Countable, Queue};
-use crate::zk::{Coordinator, Error, Event, EventType, Notice, Stat};
+use crate::zk::{Coordinator, Data, Error, Event, EventType, Notice, Stat};
 
 /// Events that wait for a slow reader.
 const EVENTS_MAX: usize = 4096;
@@ -30,7 +29,7 @@ pub enum CacheScope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cached {
     /// Its data.
-    pub data: Bytes,
+    pub data: Data,
     /// Its numbers.
     pub stat: Stat,
 }
@@ -79,8 +78,8 @@ impl Countable for CacheEvent {
 /// **It does not promise** every change: what is overwritten before it is read is never seen. Nor that two znodes are shown as
 /// they were at one moment.
 ///
-/// It stands on one persistent watch, so servers from 3.6 on. It takes the place of Curator's `NodeCache`,
-/// `PathChildrenCache`, `TreeCache` and `CuratorCache`.
+/// **Znodes**: none of its own. It stands on one persistent watch, so servers from 3.6 on. It takes the place of Curator's
+/// `NodeCache`, `PathChildrenCache`, `TreeCache` and `CuratorCache`.
 ///
 /// ```no_run
 /// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
@@ -344,7 +343,7 @@ impl Follower {
 }
 
 /// What a read has found. What may not be read is not there for us.
-fn node(result: Result<(Bytes, Stat), Error>) -> Result<Option<Cached>, Error> {
+fn node(result: Result<(Data, Stat), Error>) -> Result<Option<Cached>, Error> {
     match result {
         Ok((data, stat)) => Ok(Some(Cached { data, stat })),
         Err(Error::NoNode | Error::NoAuth) => Ok(None),

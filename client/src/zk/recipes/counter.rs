@@ -54,7 +54,7 @@ impl SharedValue {
     /// The value and its version, or `None` if it was never set.
     pub async fn get(&self) -> Result<Option<(Bytes, i32)>, Error> {
         match self.zk.get(&self.path).await {
-            Ok((data, stat)) => Ok(Some((data, stat.version))),
+            Ok((data, stat)) => Ok(Some((data.into_bytes(), stat.version))),
             Err(Error::NoNode) => Ok(None),
             Err(error) => Err(error),
         }
@@ -136,7 +136,7 @@ impl SharedValue {
 }
 
 /// A number of 32 bits with a version, stored as Curator's `SharedCount` stores it: four bytes, the most significant first.
-/// It promises and does not promise what [`SharedValue`] does.
+/// It promises and does not promise what [`SharedValue`] does, on the same **znode**, `PATH`.
 ///
 /// ```no_run
 /// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
@@ -185,7 +185,10 @@ impl SharedCount {
 /// A change is tried ten times on the chance that nobody else makes one; after that under a lock at `PATH/lock`.
 ///
 /// **It promises** that no addition is lost or counted twice, except that one which ends in
-/// [`Error::UnknownOutcome`](crate::zk::Error::UnknownOutcome) was made once or not at all.
+/// [`Error::UnknownOutcome`](crate::zk::Error::UnknownOutcome) was made once or not at all. **It does not promise** that the sum
+/// it returns is still the number.
+///
+/// **Znodes**: the one at `PATH`, persistent, and those of a [`Lock`](super::Lock) at `PATH/lock` while many count at once.
 ///
 /// ```no_run
 /// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {

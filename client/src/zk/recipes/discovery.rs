@@ -97,6 +97,10 @@ impl ServiceInstance {
 
 /// A directory of services.
 ///
+/// **It promises** that an instance is listed while its registration lives, and that a [`ServiceProvider`] knows every change
+/// sooner or later. **It does not promise** that an instance that is listed still answers: [`ServiceProvider::note_error`]
+/// takes one out for a while.
+///
 /// **Znodes**: `PATH/NAME/ID` with the instance as JSON, ephemeral unless it is static or permanent, as Curator's service
 /// discovery has them: what is registered here is found there, and the other way round.
 ///

@@ -184,6 +184,8 @@ impl Task {
     async fn run(self, stop: &Notify) {
         let mut place = None;
         let end = tokio::select! {
+            // In this order, not a random one: a simulated life must be repeatable.
+            biased;
             error = self.take_part(&mut place) => error,
             () = self.doubt() => Error::Closed,
             () = stop.notified() => Error::Closed,
@@ -248,6 +250,8 @@ impl Task {
         }
         self.lead((index == 0 && self.zk.state().is_connected()).then(|| own.czxid()));
         tokio::select! {
+            // In this order, not a random one: a simulated life must be repeatable.
+            biased;
             _ = watch.changed() => {}
             () = self.look_again.notified() => {}
         }

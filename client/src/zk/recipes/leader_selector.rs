@@ -7,8 +7,12 @@ use crate::zk::{Coordinator, Error, Zxid};
 
 /// One of several participants, of which one at a time runs its task.
 ///
-/// It promises and does not promise what [`Lock`](super::Lock) does, on which it stands; Curator's `LeaderSelector` uses the
-/// same znodes.
+/// **It promises** that a task runs only after it was first in the line, and is dropped at its next await once leadership is
+/// known to be lost. **It does not promise** that no other task runs in the meantime, as [`Lock`](super::Lock) does not: what
+/// the task changes elsewhere must carry the fence that it is given.
+///
+/// **Znodes**: those of [`Lock`](super::Lock), on which it stands, with the participant's id as data. Curator's
+/// `LeaderSelector` does the same.
 ///
 /// ```no_run
 /// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {

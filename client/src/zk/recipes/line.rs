@@ -152,6 +152,8 @@ impl Place {
                 }
             };
             tokio::select! {
+                // In this order, not a random one: a simulated life must be repeatable.
+                biased;
                 gone = gone => if gone { return },
                 state = states.next() => if state.is_none() { return },
             }
@@ -286,14 +288,22 @@ async fn find_marked(zk: &Coordinator, parent: &str, marker: &str) -> Result<Opt
 /// Creates a znode and all above it that are missing: containers, which go when they have been used and are empty, or
 /// ordinary znodes where servers have no containers.
 pub(crate) async fn ensure(zk: &Coordinator, path: &str) -> Result<(), Error> {
+    match ensure_as(zk, path, CreateMode::Container).await {
+        Err(Error::Unimplemented) => ensure_as(zk, path, CreateMode::Persistent).await,
+        result => result,
+    }
+}
+
+/// The same with znodes that stay.
+pub(crate) async fn ensure_lasting(zk: &Coordinator, path: &str) -> Result<(), Error> {
+    ensure_as(zk, path, CreateMode::Persistent).await
+}
+
+async fn ensure_as(zk: &Coordinator, path: &str, mode: CreateMode) -> Result<(), Error> {
     let mut missing = vec![path.to_owned()];
     while let Some(path) = missing.last() {
-        let mut created = zk.create(path, b"", CreateMode::Container).await.map(drop);
-        if created == Err(Error::Unimplemented) {
-            created = zk.create(path, b"", CreateMode::Persistent).await.map(drop);
-        }
-        match created {
-            Ok(()) | Err(Error::NodeExists) => drop(missing.pop()),
+        match zk.create(path, b"", mode).await {
+            Ok(_) | Err(Error::NodeExists) => drop(missing.pop()),
             Err(Error::NoNode) => {
                 let parent = path::parent(path).unwrap_or_default().to_owned();
                 missing.push(parent);

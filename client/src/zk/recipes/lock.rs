@@ -229,7 +229,7 @@ impl LockGuard {
     pub async fn revoked(&self) {
         loop {
             match self.place.zk().get_and_watch(&self.place.path()).await {
-                Ok((data, ..)) if data == REVOKE => return,
+                Ok((data, ..)) if *data == *REVOKE => return,
                 Ok((_, _, mut watch)) => drop(watch.changed().await),
                 Err(Error::ConnectionLoss) => {}
                 Err(_) => return,

@@ -11,7 +11,9 @@ use crate::zk::{Coordinator, CreateMode, Error};
 
 /// One member of a group, and its view of all the others.
 ///
-/// A member is there from when it joins until it leaves or its session ends.
+/// **It promises** that a member is there from when it joins until it leaves or its session ends, and that everybody's view
+/// is right sooner or later. **It does not promise** that who is seen is still there, or that two views are the same at one
+/// moment.
 ///
 /// **Znodes**: `PATH/ID`, ephemeral, with the member's data, as Curator's `GroupMember` has them. kazoo's `Party` uses
 /// names of its own below the same kind of path, and is seen under these.
@@ -47,7 +49,7 @@ impl Coordinator {
 impl GroupMember {
     /// Everybody who is there, with their data, by id.
     pub fn members(&self) -> BTreeMap<String, Bytes> {
-        self.cache.children(&self.path).into_iter().map(|(id, node)| (id, node.data)).collect()
+        self.cache.children(&self.path).into_iter().map(|(id, node)| (id, node.data.into_bytes())).collect()
     }
 
     /// Gives this member other data.

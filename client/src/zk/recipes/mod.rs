@@ -20,6 +20,7 @@ mod persistent_node;
 mod queue;
 mod rw_lock;
 mod semaphore;
+mod ttl_node;
 mod unfair_election;
 
 pub use barrier::{Barrier, DoubleBarrier};
@@ -39,4 +40,5 @@ pub use persistent_node::PersistentNode;
 pub use queue::{Held, LockingQueue, PriorityQueue, Queue};
 pub use rw_lock::RwLock;
 pub use semaphore::Semaphore;
+pub use ttl_node::PersistentTtlNode;
 pub use unfair_election::UnfairElection;

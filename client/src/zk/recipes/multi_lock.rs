@@ -8,8 +8,11 @@ use crate::zk::Error;
 
 /// Several locks that are held together or not at all.
 ///
-/// They are taken one after the other in the order of their paths, so that two programs that want the same ones never wait
-/// for each other in a circle.
+/// **It promises** that they are taken one after the other in the order of their paths, so that two programs that want the
+/// same ones never wait for each other in a circle, and that none is kept if not all are got. **It does not promise** that all
+/// are lost together: see [`Lock`](super::Lock) for each, and [`MultiLockGuard::lost`] for the first.
+///
+/// **Znodes**: those of each [`Lock`](super::Lock). Curator's `InterProcessMultiLock` over `InterProcessMutex` does the same.
 ///
 /// ```no_run
 /// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {

@@ -12,8 +12,11 @@ use crate::zk::{Coordinator, CreateMode, Error};
 /// Divides a set of items among all parties: each item belongs to one at a time.
 ///
 /// All parties must know the same items. When somebody comes or goes, everybody gives up its share and gets a new one once
-/// the company has been the same for a while. Each item is protected by a lock, so none belongs to two even while parties
-/// have different ideas of who is there; what [`Lock`](super::Lock) says about noticing holds here too.
+/// the company has been the same for a while.
+///
+/// **It promises** that no item belongs to two as far as the servers know, even while parties have different ideas of who is
+/// there: each is protected by a lock. **It does not promise** that a party notices in time that it has lost its share
+/// ([`Lock`](super::Lock) says why), nor that an item belongs to somebody at every moment.
 ///
 /// **Znodes**: `PATH/party/UUID-ID`, ephemeral, one for each party, and a [`Lock`](super::Lock) for each item at
 /// `PATH/locks/ITEM`. kazoo's `SetPartitioner` does the same.

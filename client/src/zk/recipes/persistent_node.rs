@@ -11,8 +11,11 @@ use crate::zk::{Coordinator, CreateMode, Error, SessionId};
 
 /// A znode that is created again whenever somebody deletes it, as long as the session lives.
 ///
-/// Of an ephemeral one that is found under another session's name, as after a restart of this program, the other session's is
-/// replaced. Curator's `PersistentNode` does the same.
+/// **It promises** that the znode is there with the data that was last set, sooner or later after whatever happens to it. Of an
+/// ephemeral one that is found under another session's name, as after a restart of this program, the other session's is
+/// replaced. **It does not promise** that it is there at every moment, nor a znode for longer than the session lives.
+///
+/// **Znodes**: the one at `PATH`, of the mode that was asked for. Curator's `PersistentNode` does the same.
 ///
 /// ```no_run
 /// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
@@ -42,10 +45,15 @@ impl Coordinator {
     ///
     /// Must be called inside a tokio runtime, where the task that keeps it then lives.
     pub fn persistent_node(&self, path: &str, data: &[u8], mode: CreateMode) -> PersistentNode {
+        self.keep_node(path, data, mode, false)
+    }
+
+    /// `stays`: nobody removes the znode in the end.
+    pub(crate) fn keep_node(&self, path: &str, data: &[u8], mode: CreateMode, stays: bool) -> PersistentNode {
         let (sender, standing) = watch::channel(Standing::Absent);
         let (data, new_data) = watch::channel(data.to_vec());
         let stop = Arc::new(Notify::new());
-        let task = Task { zk: self.clone(), path: path.to_owned(), mode, data: new_data, sender };
+        let task = Task { zk: self.clone(), path: path.to_owned(), mode, data: new_data, sender, stays };
         let task = Some(tokio::spawn(task.run(Arc::clone(&stop))));
         PersistentNode { standing, data, stop, task }
     }
@@ -93,15 +101,21 @@ struct Task {
     mode: CreateMode,
     data: watch::Receiver<Vec<u8>>,
     sender: watch::Sender<Standing>,
+    stays: bool,
 }
 
 impl Task {
     async fn run(mut self, stop: Arc<Notify>) -> Result<(), Error> {
         let end = tokio::select! {
+            // In this order, not a random one: a simulated life must be repeatable.
+            biased;
             error = self.keep() => error,
             () = stop.notified() => Error::Closed,
         };
         self.sender.send_replace(Standing::Over(end));
+        if self.stays {
+            return Ok(());
+        }
         match delete_surely(&self.zk, &self.path).await {
             Err(Error::SessionExpired | Error::Closed) => Ok(()),
             result => result,
@@ -143,7 +157,7 @@ impl Task {
                 result => result,
             };
         }
-        if found != data {
+        if *found != *data {
             return match self.zk.set(&self.path, &data, stat.version).await {
                 Err(Error::NoNode) => Ok(()),
                 result => result.map(drop),
@@ -151,6 +165,7 @@ impl Task {
         }
         self.sender.send_replace(Standing::Created);
         tokio::select! {
+            biased;
             _ = watch.changed() => {}
             changed = self.data.changed() => {
                 if changed.is_err() {

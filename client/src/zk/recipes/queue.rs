@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::line::{Place, child, ensure};
+use super::line::{Place, child, ensure_lasting};
 use crate::zk::{Coordinator, CreateMode, Error};
 
 /// What Curator's simple queue calls its elements, before the digits.
@@ -21,7 +21,9 @@ const ENTRY: &str = "entry-";
 /// Servers have to list all elements to find the first, so some thousands are the most that makes sense.
 ///
 /// **Znodes**: `PATH/qn-0000000007`, persistent, with the element as data, as Curator's `SimpleDistributedQueue` has them; or
-/// by priority `PATH/entry-100-0000000007`, as kazoo's `Queue` has them.
+/// by priority `PATH/entry-100-0000000007`, as kazoo's `Queue` has them. `PATH` is made if it is not there, to stay: a
+/// container that goes when it is empty counts from 0 when it comes again, and whoever was held up between reading an
+/// element and deleting it would delete another of the same name.
 ///
 /// ```no_run
 /// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
@@ -65,7 +67,7 @@ pub(super) async fn put(
     loop {
         match zk.create(&child(parent, prefix), element, CreateMode::PersistentSequential).await {
             Ok(created) => return Ok(created.path),
-            Err(Error::NoNode) => ensure(zk, parent).await?,
+            Err(Error::NoNode) => ensure_lasting(zk, parent).await?,
             Err(error) => return Err(error),
         }
     }
@@ -84,7 +86,7 @@ pub(super) async fn elements(
                 names.sort();
                 return Ok((names, watch));
             }
-            Err(Error::NoNode) => ensure(zk, parent).await?,
+            Err(Error::NoNode) => ensure_lasting(zk, parent).await?,
             Err(error) => return Err(error),
         }
     }
@@ -103,7 +105,7 @@ pub(super) async fn take_first<T>(
             Err(Error::NoNode) => continue,
             result => result?.0,
         };
-        let Some(element) = read(data) else { continue };
+        let Some(element) = read(data.into_bytes()) else { continue };
         match zk.delete(&path, None).await {
             Err(Error::NoNode) => {}
             result => return result.map(|()| Some(element)),
@@ -147,7 +149,7 @@ impl Queue {
         for name in names {
             match self.zk.get(&child(&self.path, &name)).await {
                 Err(Error::NoNode) => {}
-                result => return Ok(Some(result?.0)),
+                result => return Ok(Some(result?.0.into_bytes())),
             }
         }
         Ok(None)
@@ -155,6 +157,10 @@ impl Queue {
 }
 
 /// A [`Queue`] whose elements have a priority: of those with the smallest number, the first one comes first.
+///
+/// It promises and does not promise what [`Queue`] does; an element may have to wait for ever while more urgent ones come.
+///
+/// **Znodes**: `PATH/entry-100-0000000007`, persistent, with the priority in three digits, as kazoo's `Queue` has them.
 ///
 /// ```no_run
 /// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
@@ -195,8 +201,11 @@ fn prefix_with(priority: u16) -> Result<String, Error> {
     Ok(format!("{ENTRY}{priority:03}-"))
 }
 
-/// A queue whose elements stay until whoever has one says that it has been dealt with. If its session ends before that,
-/// somebody else gets the element: each is dealt with at least once.
+/// A queue whose elements stay until whoever has one says that it has been dealt with.
+///
+/// **It promises** that no element is lost: if the session of whoever has one ends, somebody else gets it. **It does not
+/// promise** that it is dealt with only once: whoever was held up may still be at it. That [`Held::consume`] succeeds for one
+/// only is promised.
 ///
 /// **Znodes**: `PATH/entries/entry-100-0000000007` with the element, persistent, and of the same name `PATH/locks/…`,
 /// ephemeral, while somebody has it. kazoo's `LockingQueue` does the same.
@@ -247,6 +256,8 @@ impl LockingQueue {
                 }
             }
             tokio::select! {
+                // In this order, not a random one: a simulated life must be repeatable.
+                biased;
                 _ = more.changed() => {}
                 _ = freed.changed() => {}
             }
@@ -259,7 +270,7 @@ impl LockingQueue {
         };
         let entry = child(&self.entries(), name);
         match self.zk.get(&entry).await {
-            Ok((data, _)) => Ok(Some(Held { place, entry, data })),
+            Ok((data, _)) => Ok(Some(Held { place, entry, data: data.into_bytes() })),
             // Consumed since it was listed; dropping the place frees the lock.
             Err(Error::NoNode) => Ok(None),
             Err(error) => Err(error),

@@ -8,8 +8,9 @@ use crate::zk::{Coordinator, CreateMode, Error};
 
 /// So many leases, and no more, to whoever knows the path.
 ///
-/// All parties must agree on the number. Leases are given in the order in which they were asked for. A lease is free again
-/// when it is released, or its holder's session ends; what [`Lock`](super::Lock) says about noticing that holds here too.
+/// **It promises** that there are never more leases than the number, on which all parties must agree, as far as the servers
+/// know; that they are given in the order in which they were asked for; and that a lease is free again when it is released or
+/// its holder's session ends. **It does not promise** that a holder notices that in time: [`Lock`](super::Lock) says why.
 ///
 /// **Znodes**: `PATH/leases/_c_UUID-lease-0000000007`, ephemeral, one for each lease, and a lock at `PATH/locks` that is held
 /// while a lease is waited for. Curator's `InterProcessSemaphoreV2` does the same.

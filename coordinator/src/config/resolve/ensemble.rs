@@ -2,6 +2,7 @@
 
 use super::super::ensemble::{is_loopback, is_wildcard};
 use super::*;
+use crate::tree::command::FEATURE_LEVEL;
 use std::collections::BTreeSet;
 
 /// A secret that members prove to each other over a wire that others may listen to must not be guessable.
@@ -98,6 +99,9 @@ impl Reader<'_> {
     }
 
     fn membership_version(&mut self) -> u64 {
+        if !self.members_are_in_files() {
+            return 0;
+        }
         if let Some(text) = self.text("version") {
             return u64::from_str_radix(text, 16).unwrap_or_else(|_| {
                 self.wrong("version", "must be a hexadecimal number");
@@ -237,13 +241,19 @@ impl Reader<'_> {
         let config = EnsembleConfig {
             my_id,
             membership: lines.membership,
-            dynamic_file: self.dynamic_file(),
+            members_file: self.settings.file.clone().filter(|_| self.members_are_in_files()),
             init_limit,
             sync_limit,
             ping,
             leader_silence,
             leader_serves: self.flag("leaderServes", true),
+            log_permille: self.snapshot_size_factor(),
             recent_entries_max: self.number("commitLogCount", 500, 1..=10_000_000),
+            feature_level_max: self.number(
+                "rookery.featureLevelMax",
+                FEATURE_LEVEL,
+                0..=FEATURE_LEVEL.into(),
+            ),
             links,
         };
         self.own_role(&config.membership, my_id);
@@ -254,9 +264,27 @@ impl Reader<'_> {
         Some(config)
     }
 
-    fn dynamic_file(&self) -> Option<PathBuf> {
-        let beside = self.settings.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
-        self.text("dynamicConfigFile").map(|name| beside.join(name))
+    /// In thousandths.
+    fn snapshot_size_factor(&mut self) -> Option<u64> {
+        let key = "snapshotSizeFactor";
+        let Some(text) = self.text(key) else { return Some(330) };
+        match text.parse::<f64>() {
+            Ok(factor) if factor < 0.0 => None,
+            Ok(factor) if factor <= 1000.0 => Some((factor * 1000.0) as u64),
+            _ => {
+                self.wrong(key, "must be a number up to 1000, such as 0.33; a negative one is for never");
+                None
+            }
+        }
+    }
+
+    /// Not if variables or flags say who the members are: they would say it again at the next start.
+    fn members_are_in_files(&self) -> bool {
+        let mut servers = self
+            .settings
+            .with_prefix("server.")
+            .filter(|(id, _)| id.starts_with(|c: char| c.is_ascii_digit()));
+        servers.all(|(_, setting)| matches!(setting.origin, Origin::File(..)))
     }
 
     fn own_role(&mut self, membership: &Membership, my_id: u8) {

@@ -186,7 +186,9 @@ async fn answer(desk: &Desk, command: &str) -> Outcome {
         },
         ("observers", Answer::Server(server)) => {
             let observers = server.ensemble.map(|ensemble| ensemble.synced_observers).unwrap_or_default();
-            Ok(json!({ "synced_observers": observers.len(), "observers": observers }))
+            let list: Vec<Value> =
+                observers.iter().map(|(id, zxid)| json!({ "sid": id, "last_zxid": zxid })).collect();
+            Ok(json!({ "synced_observers": observers.len(), "observers": list }))
         }
         ("voting_view", Answer::Server(server)) => {
             let view = server.ensemble.as_ref().map_or_else(|| json!({}), voting_view);
@@ -194,7 +196,7 @@ async fn answer(desk: &Desk, command: &str) -> Outcome {
         }
         ("zabstate", Answer::Server(server)) => Ok(match &server.ensemble {
             None => json!({ "voting": false, "zabstate": "" }),
-            Some(ensemble) => zab_state(ensemble, server.zxid),
+            Some(ensemble) => zab_state(config, ensemble, server.zxid),
         }),
         ("server_stats", Answer::Server(server)) => Ok(Value::Object(server_stats(config, &server))),
         ("stats", Answer::Connections(server, connections)) => {
@@ -317,7 +319,7 @@ fn voting_view(ensemble: &EnsembleView) -> Value {
             json!({
                 "server_addresses": addresses(|address| address.quorum_port),
                 "election_addresses": addresses(|address| address.election_port),
-                "client_address": client,
+                "client_address": client.unwrap_or_default(),
                 "learner_type": "participant",
             }),
         );
@@ -325,20 +327,17 @@ fn voting_view(ensemble: &EnsembleView) -> Value {
     Value::Object(view)
 }
 
-fn zab_state(ensemble: &EnsembleView, zxid: u64) -> Value {
+fn zab_state(config: &Config, ensemble: &EnsembleView, zxid: u64) -> Value {
     let member = own(ensemble, Some(ensemble.my_id));
     let address = |port: fn(&MemberAddress) -> u16| {
         member.as_ref().map(|member| format!("{}:{}", member.addresses[0].host, port(&member.addresses[0])))
     };
-    let client = member.as_ref().and_then(|member| member.client.as_ref());
     json!({
         "myid": ensemble.my_id,
         "is_leader": ensemble.leader == Some(ensemble.my_id),
         "quorum_address": address(|address| address.quorum_port),
         "election_address": address(|address| address.election_port),
-        "client_address": client.map(|client| {
-            format!("{}:{}", client.host.as_deref().unwrap_or("0.0.0.0"), client.port)
-        }),
+        "client_address": config.listen.client.map(|address| address.to_string()),
         "voting": ensemble.voting,
         "last_zxid": format!("0x{zxid:x}"),
         "zab_epoch": zxid >> 32,
@@ -373,13 +372,16 @@ fn server_stats(config: &Config, server: &ServerView) -> Map<String, Value> {
         "non_mtlsremote_conn_count": server.plain_remote_connections,
         "non_mtlslocal_conn_count": server.plain_local_connections,
     });
-    let fields = [
+    let mut fields = vec![
         ("version", version_line().into()),
         ("read_only", is_read_only(server).into()),
         ("server_stats", stats),
         ("client_response", sizes(server.response_size)),
         ("node_count", server.node_count.into()),
     ];
+    if let Some(EnsembleView { led_ms: Some(_), proposal_size, .. }) = &server.ensemble {
+        fields.push(("proposal_stats", sizes(*proposal_size)));
+    }
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 

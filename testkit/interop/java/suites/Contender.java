@@ -1,4 +1,5 @@
 import java.util.List;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
@@ -11,7 +12,13 @@ import org.apache.curator.framework.recipes.locks.InterProcessReadWriteLock;
 import org.apache.curator.framework.recipes.locks.InterProcessSemaphoreV2;
 import org.apache.curator.framework.recipes.locks.Lease;
 import org.apache.curator.framework.recipes.locks.StandardLockInternalsDriver;
+import org.apache.curator.framework.recipes.queue.DistributedDelayQueue;
+import org.apache.curator.framework.recipes.queue.DistributedIdQueue;
+import org.apache.curator.framework.recipes.queue.QueueBuilder;
+import org.apache.curator.framework.recipes.queue.QueueConsumer;
+import org.apache.curator.framework.recipes.queue.QueueSerializer;
 import org.apache.curator.framework.recipes.shared.SharedCount;
+import org.apache.curator.framework.state.ConnectionState;
 import org.apache.curator.retry.RetryNTimes;
 import org.apache.curator.x.discovery.ServiceDiscovery;
 import org.apache.curator.x.discovery.ServiceDiscoveryBuilder;
@@ -139,6 +146,12 @@ public final class Contender {
             case "discovery":
                 discover();
                 break;
+            case "delay-queue":
+                exchangeDelayed();
+                break;
+            case "id-queue":
+                exchangeWithIds();
+                break;
             default:
                 throw new IllegalArgumentException(recipe);
         }
@@ -164,6 +177,90 @@ public final class Contender {
             Thread.sleep(10);
         }
         services.close();
+    }
+
+    /** Sends elements that say when they are due, and gets the other side's in their order, none too early. */
+    private void exchangeDelayed() throws Exception {
+        DistributedDelayQueue<String> out = QueueBuilder.builder(client, null, TEXT, folder + "/to-rust").buildDelayQueue();
+        out.start();
+        long now = System.currentTimeMillis();
+        for (long delay : new long[] {600, 0, 300}) {
+            out.put(Long.toString(now + delay), now + delay);
+        }
+        Received came = new Received();
+        DistributedDelayQueue<String> in = QueueBuilder.builder(client, came, TEXT, folder + "/to-java").buildDelayQueue();
+        in.start();
+        long last = 0;
+        for (int count = 0; count < 3; count++) {
+            long due = Long.parseLong(came.next());
+            if (due < last || due > System.currentTimeMillis()) {
+                System.out.println("FAIL got what is due at " + due + " after " + last + ", at " + System.currentTimeMillis());
+            }
+            last = due;
+        }
+        create("/log/e-", CreateMode.PERSISTENT_SEQUENTIAL, NAME);
+        in.close();
+        out.close();
+    }
+
+    /** Sends three elements, takes two of the other side's back by their id, and gets the third. */
+    private void exchangeWithIds() throws Exception {
+        DistributedIdQueue<String> out = QueueBuilder.builder(client, null, TEXT, folder + "/to-rust").buildIdQueue();
+        out.start();
+        out.put("first", "a");
+        out.put("second", "b/2");
+        out.put("third", "a");
+        DistributedIdQueue<String> pending = QueueBuilder.builder(client, null, TEXT, folder + "/to-java").buildIdQueue();
+        pending.start();
+        long deadline = System.nanoTime() + 20_000_000_000L;
+        while (client.getChildren().forPath(folder + "/to-java").size() < 3 && System.nanoTime() < deadline) {
+            Thread.sleep(10);
+        }
+        int removed = pending.remove("a");
+        Received came = new Received();
+        DistributedIdQueue<String> in = QueueBuilder.builder(client, came, TEXT, folder + "/to-java").buildIdQueue();
+        in.start();
+        String rest = came.next();
+        if (removed != 2 || !rest.equals("second")) {
+            System.out.println("FAIL " + removed + " taken back, then " + rest);
+        }
+        create("/log/e-", CreateMode.PERSISTENT_SEQUENTIAL, NAME);
+        in.close();
+        pending.close();
+        out.close();
+    }
+
+    private static final QueueSerializer<String> TEXT = new QueueSerializer<String>() {
+        @Override
+        public byte[] serialize(String item) {
+            return item.getBytes();
+        }
+
+        @Override
+        public String deserialize(byte[] bytes) {
+            return new String(bytes);
+        }
+    };
+
+    /** What a queue has given us, in order. */
+    private static final class Received implements QueueConsumer<String> {
+        private final LinkedBlockingQueue<String> items = new LinkedBlockingQueue<>();
+
+        @Override
+        public void consumeMessage(String message) {
+            items.add(message);
+        }
+
+        @Override
+        public void stateChanged(CuratorFramework client, ConnectionState state) {}
+
+        String next() throws InterruptedException {
+            String item = items.poll(20, TimeUnit.SECONDS);
+            if (item == null) {
+                throw new IllegalStateException("nothing came");
+            }
+            return item;
+        }
     }
 
     private String create(String below, CreateMode mode, String data) throws Exception {

@@ -9,14 +9,12 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
-import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AdminClient;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
-import org.apache.kafka.common.serialization.StringDeserializer;
-import org.apache.kafka.common.serialization.StringSerializer;
 import org.apache.zookeeper.KeeperException;
 import org.apache.zookeeper.ZooKeeper;
 
@@ -24,9 +22,8 @@ import org.apache.zookeeper.ZooKeeper;
  * Two brokers whose metadata live on an ensemble go on while its leader is killed and while every member is restarted:
  * one producer and one consumer never stop. The checks build on each other.
  */
-public final class KafkaEnsembleSuite extends Checks {
+public final class KafkaEnsembleSuite extends BrokerChecks {
     private final String host;
-    private final Properties client = new Properties();
     private final AtomicInteger sent = new AtomicInteger();
     private final Set<String> acknowledged = ConcurrentHashMap.newKeySet();
     private final ConcurrentLinkedQueue<String> refused = new ConcurrentLinkedQueue<>();
@@ -40,13 +37,8 @@ public final class KafkaEnsembleSuite extends Checks {
     private Thread consuming;
 
     private KafkaEnsembleSuite(String host, String bootstrap) {
+        super(bootstrap);
         this.host = host;
-        client.put("bootstrap.servers", bootstrap);
-        client.put("key.serializer", StringSerializer.class.getName());
-        client.put("value.serializer", StringSerializer.class.getName());
-        client.put("key.deserializer", StringDeserializer.class.getName());
-        client.put("value.deserializer", StringDeserializer.class.getName());
-        client.put("auto.offset.reset", "earliest");
         client.put("default.api.timeout.ms", "40000");
     }
 
@@ -76,7 +68,7 @@ public final class KafkaEnsembleSuite extends Checks {
     }
 
     private void create(String topic, int partitions) throws Exception {
-        Admin admin = later(Admin.create(client));
+        AdminClient admin = admin();
         admin.createTopics(Collections.singletonList(new NewTopic(topic, partitions, (short) 2))).all().get(40, TimeUnit.SECONDS);
         eventually("the partitions of " + topic, () -> admin.describeTopics(Collections.singletonList(topic))
                 .allTopicNames().get().get(topic).partitions().stream().allMatch(one -> one.isr().size() == 2));
@@ -84,7 +76,7 @@ public final class KafkaEnsembleSuite extends Checks {
 
     public void check01BothBrokersAreRegistered() throws Exception {
         same(3, registrations().size());
-        same(2, later(Admin.create(client)).describeCluster().nodes().get(20, TimeUnit.SECONDS).size());
+        same(2, admin().describeCluster().nodes().get(20, TimeUnit.SECONDS).size());
     }
 
     public void check02ProducingAndConsumingBegins() throws Exception {
@@ -134,11 +126,8 @@ public final class KafkaEnsembleSuite extends Checks {
     }
 
     private void produce() {
-        Properties settings = new Properties();
-        settings.putAll(client);
-        settings.put("acks", "all");
         lastAcknowledged.set(System.nanoTime());
-        try (KafkaProducer<String, String> producer = new KafkaProducer<>(settings)) {
+        try (KafkaProducer<String, String> producer = new KafkaProducer<>(with("acks", "all"))) {
             while (!over) {
                 String value = "r" + sent.incrementAndGet();
                 producer.send(new ProducerRecord<>("stream", value, value), (where, error) -> {
@@ -159,9 +148,7 @@ public final class KafkaEnsembleSuite extends Checks {
     }
 
     private void consume() {
-        Properties settings = new Properties();
-        settings.putAll(client);
-        settings.put("group.id", "readers");
+        Properties settings = with("group.id", "readers", "enable.auto.commit", "true");
         try (KafkaConsumer<String, String> consumer = new KafkaConsumer<>(settings)) {
             consumer.subscribe(Collections.singletonList("stream"));
             while (!drained) {

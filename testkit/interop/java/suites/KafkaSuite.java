@@ -1,6 +1,5 @@
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.HashMap;
@@ -10,8 +9,8 @@ import java.util.Map;
 import java.util.Properties;
 import java.util.Set;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
-import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewPartitions;
@@ -23,35 +22,21 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.TopicExistsException;
-import org.apache.kafka.common.serialization.StringDeserializer;
-import org.apache.kafka.common.serialization.StringSerializer;
-import org.apache.zookeeper.KeeperException;
 import org.apache.zookeeper.ZooKeeper;
 import org.apache.zookeeper.data.Stat;
 
 /** A Kafka broker does its work with its metadata on the server under test. The checks build on each other. */
-public final class KafkaSuite extends Checks {
+public final class KafkaSuite extends BrokerChecks {
     private final String host;
-    private final Properties client = new Properties();
 
     private KafkaSuite(String host, String bootstrap) {
+        super(bootstrap);
         this.host = host;
-        client.put("bootstrap.servers", bootstrap);
-        client.put("key.serializer", StringSerializer.class.getName());
-        client.put("value.serializer", StringSerializer.class.getName());
-        client.put("key.deserializer", StringDeserializer.class.getName());
-        client.put("value.deserializer", StringDeserializer.class.getName());
-        client.put("auto.offset.reset", "earliest");
-        client.put("enable.auto.commit", "false");
         client.put("default.api.timeout.ms", "40000");
     }
 
     public static void main(String[] arguments) {
         new KafkaSuite(arguments[0], arguments[1]).run();
-    }
-
-    private Admin admin() {
-        return later(Admin.create(client));
     }
 
     private ZooKeeper znodes() throws Exception {
@@ -66,15 +51,12 @@ public final class KafkaSuite extends Checks {
 
     /** Produces, waits for every acknowledgement, and gives back how many there were. */
     private int produce(String topic, String prefix, int count) throws Exception {
-        Properties settings = new Properties();
-        settings.putAll(client);
-        settings.put("acks", "all");
-        try (KafkaProducer<String, String> producer = new KafkaProducer<>(settings)) {
-            List<java.util.concurrent.Future<?>> pending = new ArrayList<>();
+        try (KafkaProducer<String, String> producer = new KafkaProducer<>(with("acks", "all"))) {
+            List<Future<?>> pending = new ArrayList<>();
             for (int number = 0; number < count; number++) {
                 pending.add(producer.send(new ProducerRecord<>(topic, prefix + number, prefix + number)));
             }
-            for (java.util.concurrent.Future<?> one : pending) {
+            for (Future<?> one : pending) {
                 one.get(60, TimeUnit.SECONDS);
             }
         }
@@ -83,10 +65,8 @@ public final class KafkaSuite extends Checks {
 
     /** Reads a topic from the start until nothing more comes for a while. */
     private List<String> consume(String topic, String group, int atLeast, boolean committedOnly) {
-        Properties settings = new Properties();
-        settings.putAll(client);
-        settings.put("group.id", group);
-        settings.put("isolation.level", committedOnly ? "read_committed" : "read_uncommitted");
+        Properties settings =
+                with("group.id", group, "isolation.level", committedOnly ? "read_committed" : "read_uncommitted");
         List<String> values = new ArrayList<>();
         try (KafkaConsumer<String, String> consumer = new KafkaConsumer<>(settings)) {
             consumer.subscribe(Collections.singletonList(topic));
@@ -138,10 +118,7 @@ public final class KafkaSuite extends Checks {
     }
 
     public void check04TransactionsCommitAndAbort() throws Exception {
-        Properties settings = new Properties();
-        settings.putAll(client);
-        settings.put("transactional.id", "writer");
-        try (KafkaProducer<String, String> producer = new KafkaProducer<>(settings)) {
+        try (KafkaProducer<String, String> producer = new KafkaProducer<>(with("transactional.id", "writer"))) {
             producer.initTransactions();
             producer.beginTransaction();
             producer.send(new ProducerRecord<>("transactions", "committed"));

@@ -47,6 +47,21 @@ fn ms(tally: &Tally, share: f64) -> f64 {
     tally.latencies.quantile(share).as_secs_f64() * 1e3
 }
 
+/// One line's figures: MiB/s, records/s, p50, p99 and p99.9 in ms, the broker's and the generator's CPU seconds per GiB, and
+/// resident MiB.
+fn figures(tally: &Tally) -> [f64; 8] {
+    [
+        rate(tally),
+        tally.rate(),
+        ms(tally, 0.5),
+        ms(tally, 0.99),
+        ms(tally, 0.999),
+        per_gib(tally.server_cpu, tally),
+        per_gib(tally.own_cpu, tally),
+        tally.resident as f64 / MIB,
+    ]
+}
+
 impl BrokerReport {
     pub(super) fn new(plan: &BrokerPlan) -> BrokerReport {
         let mut conditions = machine();
@@ -80,16 +95,10 @@ impl BrokerReport {
     }
 
     pub(super) fn throughput(&mut self, maker: Maker, case: &str, tally: &Tally) {
+        let [mib, records, p50, p99, p999, cpu, own, resident] = figures(tally);
         println!(
-            "  {case:<52} {:>7.0} MiB/s {:>9.0}/s  p50 {:>7.2} p99 {:>7.2} p99.9 {:>7.2} ms  CPU {:>6.2} s/GiB  own {:>5.2}  {:>5.0} MiB",
-            rate(tally),
-            tally.rate(),
-            ms(tally, 0.5),
-            ms(tally, 0.99),
-            ms(tally, 0.999),
-            per_gib(tally.server_cpu, tally),
-            per_gib(tally.own_cpu, tally),
-            tally.resident as f64 / MIB,
+            "  {case:<52} {mib:>7.0} MiB/s {records:>9.0}/s  p50 {p50:>7.2} p99 {p99:>7.2} p99.9 {p999:>7.2} ms  \
+             CPU {cpu:>6.2} s/GiB  own {own:>5.2}  {resident:>5.0} MiB"
         );
         match self.lines.iter_mut().find(|line| line.maker == maker && line.case == case) {
             Some(line) => line.tally.merge(tally),
@@ -157,17 +166,7 @@ impl BrokerReport {
                     .map(|ratio| format!("{ratio:.2}")),
                     _ => [const { String::new() }; 3],
                 };
-                let figures = [
-                    rate(tally),
-                    tally.rate(),
-                    ms(tally, 0.5),
-                    ms(tally, 0.99),
-                    ms(tally, 0.999),
-                    per_gib(tally.server_cpu, tally),
-                    per_gib(tally.own_cpu, tally),
-                    tally.resident as f64 / MIB,
-                ]
-                .map(number);
+                let figures = figures(tally).map(number);
                 let _ =
                     writeln!(text, "| {case} | {maker} | {} | {} |", figures.join(" | "), ratios.join(" | "));
             }

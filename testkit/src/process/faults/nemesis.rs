@@ -52,6 +52,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault { name: "leader deaf", run: |arena| arena.one_way(|leader, other| (other, leader)) },
     Fault { name: "leader cut off from one follower", run: Arena::bridge },
     Fault { name: "everybody cut off from everybody", run: Arena::shattered },
+    Fault { name: "leader killed beside an unheard follower", run: Arena::unheard },
     Fault { name: "link of a follower flaps", run: Arena::flapping },
     Fault { name: "all links between members reset", run: Arena::peers_reset },
     Fault { name: "links between members half closed", run: Arena::half_closed },
@@ -70,6 +71,10 @@ pub(super) const DISK_FAULTS: &[Fault] = &[
     Fault { name: "leader's disk stalls for 5 s", run: |arena| arena.stalled(Who::Leader, 5.0) },
     Fault { name: "follower's disk stalls for 5 s", run: |arena| arena.stalled(Who::Follower, 5.0) },
     Fault { name: "all disks stall for 1 s", run: |arena| arena.all_stalled() },
+    Fault { name: "leader's disk fails", run: |arena| arena.disk_fails(Who::Leader) },
+    Fault { name: "follower's disk fails", run: |arena| arena.disk_fails(Who::Follower) },
+    Fault { name: "power cut of the leader", run: |arena| arena.power_cut(Who::Leader) },
+    Fault { name: "power cut of all", run: Arena::blackout },
     Fault { name: "leader's disk full", run: |arena| arena.filled(Who::Leader) },
     Fault { name: "follower's disk full", run: |arena| arena.filled(Who::Follower) },
 ];
@@ -129,17 +134,19 @@ impl Arena {
         Ok(())
     }
 
-    /// Waits until writes are answered again, steadily.
+    /// Waits until writes are answered again, steadily, which a slow disk may make few.
     fn writes_flow(&self) -> Result<()> {
         let patience = match self.ensemble.kind() {
             Kind::Coordinator => WRITES_PATIENCE,
             Kind::Zookeeper => WRITES_PATIENCE_CONTROL,
         };
         let deadline = Instant::now() + patience;
+        let mut windows = 0;
         while Instant::now() < deadline {
             let from_us = self.field.now_us();
-            self.wait(0.3)?;
-            if self.pulse.count_since(from_us) >= 5 {
+            self.wait(0.15)?;
+            windows = if self.pulse.count_since(from_us) > 0 { windows + 1 } else { 0 };
+            if windows == 3 {
                 return Ok(());
             }
         }
@@ -268,6 +275,18 @@ impl Arena {
         self.wait(4.0)
     }
 
+    /// Followers do not notice a connection between them that loses everything, until they need each other.
+    fn unheard(&mut self) -> Result<()> {
+        let leader = self.choose(Who::Leader)?;
+        let followers = self.others(leader);
+        let unheard = followers[self.random.below(followers.len() as u64) as usize];
+        for other in self.others(unheard).into_iter().filter(|other| *other != leader) {
+            self.links()?.deafen(unheard, other);
+        }
+        self.ensemble.member_mut(leader).kill()?;
+        self.until_others_go_on()
+    }
+
     fn flapping(&mut self) -> Result<()> {
         let follower = self.choose(Who::Follower)?;
         for _ in 0..5 {
@@ -348,6 +367,40 @@ impl Arena {
         let stalls: Result<Vec<_>> = (0..self.ensemble.size()).map(|index| disks.stall(index)).collect();
         self.wait(1.0)?;
         stalls.map(drop)
+    }
+
+    /// Writes and syncs fail; the member has to end by itself.
+    fn disk_fails(&mut self, who: Who) -> Result<()> {
+        let index = self.choose(who)?;
+        self.disks()?.cut_power(index)?;
+        self.until_others_go_on()?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.ensemble.member_mut(index).is_running() {
+            ensure!(Instant::now() < deadline, "member {} goes on without a disk", index + 1);
+            self.wait(0.1)?;
+        }
+        self.disks()?.restore_power(index)
+    }
+
+    fn power_cut(&mut self, who: Who) -> Result<()> {
+        let index = self.choose(who)?;
+        self.without_power(&[index])?;
+        self.until_others_go_on()?;
+        self.disks()?.restore_power(index)
+    }
+
+    fn blackout(&mut self) -> Result<()> {
+        let all: Vec<usize> = (0..self.ensemble.size()).collect();
+        self.without_power(&all)?;
+        let disks = self.disks()?;
+        all.into_iter().try_for_each(|index| disks.restore_power(index))
+    }
+
+    /// The disks stop first: a process that dies before its disk does could still have something written.
+    fn without_power(&mut self, members: &[usize]) -> Result<()> {
+        let disks = self.disks()?;
+        members.iter().try_for_each(|index| disks.cut_power(*index))?;
+        members.iter().try_for_each(|index| self.ensemble.member_mut(*index).kill())
     }
 
     fn filled(&mut self, who: Who) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The same disk as the broker's logs see it: with a directory for each partition.
 //!
-//! Directories are only parts of their files' names here, so they exist from the start, and are not renamed.
+//! Directories are only parts of their files' names here, so they exist from the start.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -48,7 +48,16 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        FlatDisk::rename(self, from, to)
+        if self.lock().names.contains_key(from) {
+            return FlatDisk::rename(self, from, to);
+        }
+        let mut state = self.lock();
+        let stops = state.effect()?;
+        if !state.names.keys().any(|name| name_inside(name, from).is_some()) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.change_names(super::NameChange::RenameDir(from.into(), to.into()));
+        if stops { Err(power_is_off()) } else { Ok(()) }
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -74,6 +83,10 @@ impl Disk for SimDisk {
         state.pending_names = elsewhere;
         let inside: Vec<super::NameChange> = inside;
         for change in inside {
+            if let super::NameChange::RenameDir(from, to) = &change {
+                // What was not synced inside goes on under the new name.
+                state.pending_names.iter_mut().for_each(|pending| pending.move_inside(from, to));
+            }
             change.apply(&mut state.durable_names);
         }
         Ok(())
@@ -81,7 +94,7 @@ impl Disk for SimDisk {
 }
 
 /// The rest of a name that begins with a directory's.
-fn name_inside<'a>(name: &'a str, dir: &str) -> Option<&'a str> {
+pub(super) fn name_inside<'a>(name: &'a str, dir: &str) -> Option<&'a str> {
     if dir.is_empty() { Some(name) } else { name.strip_prefix(dir)?.strip_prefix('/') }
 }
 

@@ -12,7 +12,6 @@ mod coordinating;
 mod ledger;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use broker::group::{Answer, Effect, Millis, Ticket};
 use client::wire::kafka::ErrorCode;
@@ -20,6 +19,7 @@ use client::wire::kafka::ErrorCode;
 use self::consumer::{Consumer, Reply, Request};
 use self::coordinating::{Broker, Kind, Waiting};
 use self::ledger::Ledger;
+use super::life::{Mistakes, Outcome, broken_in};
 use super::random::Random;
 use super::trace::{Detail, Trace};
 use crate::check::service::{Violation, violation};
@@ -40,9 +40,8 @@ pub enum Planted {
     DeposedWrites,
 }
 
-impl Planted {
-    /// All of them, by the names of the command line.
-    pub const ALL: &[(&str, Planted)] = &[
+impl Mistakes for Planted {
+    const ALL: &[(&str, Planted)] = &[
         #[cfg(feature = "planted")]
         ("commit-of-old-generation", Planted::CommitOfOldGeneration),
         ("short-replay", Planted::ShortReplay),
@@ -156,55 +155,24 @@ pub struct World {
     trace: Trace,
 }
 
-/// How a life ended.
-#[derive(Debug)]
-pub struct Outcome {
-    pub violation: Option<Violation>,
-    pub configuration: Configuration,
-    pub events: u64,
-    pub time_ms: Millis,
-    pub trace: Trace,
-}
-
-impl Outcome {
-    /// The failure in words, with the last events and how to repeat it.
-    pub fn report(self, seed: u64) -> String {
-        let Outcome { violation, configuration, events, time_ms, trace } = self;
-        let Some(Violation { invariant, what }) = violation else { return "nothing broke".to_owned() };
-        let mut text = format!(
-            "SIM FAIL scenario=groups seed={seed:#x} step={events} t={:.3}s invariant={invariant} {what}\n{configuration:?}\n",
-            time_ms as f64 / 1e3 - 1e3
-        );
-        trace.into_events().iter().for_each(|event| text += &format!("  {event}\n"));
-        text + &format!("replay: cargo run -p testkit --bin sim -- groups --seed {seed:#x}")
-    }
-}
-
+/// When lives begin; clocks never begin at zero.
+const BEGIN_MS: Millis = 1_000_000;
 /// How long a group may take to come to rest once everybody is well, and how long it must then stay so.
 const REST_MS: Millis = 90_000;
 const STAY_MS: Millis = 30_000;
 
 impl World {
     /// Runs a seed from beginning to end.
-    pub fn run(seed: u64, planted: Option<Planted>, detail: Detail) -> Outcome {
+    pub fn run(seed: u64, planted: Option<Planted>, detail: Detail) -> Outcome<Configuration> {
         #[cfg(feature = "planted")]
         broker::planted::plant(
             (planted == Some(Planted::CommitOfOldGeneration))
                 .then_some(broker::planted::Mistake::CommitOfOldGeneration),
         );
         let mut world = World::new(seed, planted, detail);
-        let lived = catch_unwind(AssertUnwindSafe(|| world.live())).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            violation("assertion", text.unwrap_or_default())
-        });
-        Outcome {
-            violation: lived.err(),
-            configuration: world.configuration,
-            events: world.events,
-            time_ms: world.now,
-            trace: world.trace,
-        }
+        let violation = broken_in(|| world.live());
+        let World { configuration, events, now, trace, .. } = world;
+        Outcome { violation, configuration, events, time_us: (now - BEGIN_MS) * 1000, trace }
     }
 
     fn new(seed: u64, planted: Option<Planted>, detail: Detail) -> World {
@@ -217,7 +185,7 @@ impl World {
             planted,
             network: Random::stream(seed, 2),
             faults: Random::stream(seed, 3),
-            now: 1_000_000,
+            now: BEGIN_MS,
             sequence: 0,
             agenda: BTreeMap::new(),
             brokers,
@@ -265,7 +233,7 @@ impl World {
             self.events += 1;
             self.trace.fold(key.0);
             let (now, count) = (self.now, self.events);
-            self.trace.line(|| format!("{count:>7} {:>9.3} {event:?}", now as f64 / 1e3 - 1e3));
+            self.trace.line(|| format!("{count:>7} {:>9.3} {event:?}", (now - BEGIN_MS) as f64 / 1e3));
             self.happen(event)?;
         }
         self.now = end;

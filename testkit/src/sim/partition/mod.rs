@@ -11,7 +11,6 @@ mod ledger;
 mod producer;
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use broker::cluster::PartitionState;
@@ -25,6 +24,7 @@ use client::wire::kafka::batch::batches;
 use self::ledger::Ledger;
 use self::producer::{Producer, Sent};
 use super::disk::SimDisk;
+use super::life::{Mistakes, Outcome, broken_in};
 use super::random::Random;
 use super::trace::{Detail, Trace};
 use crate::check::service::{Violation, violation};
@@ -39,9 +39,8 @@ pub enum Planted {
     AckBeforeSync,
 }
 
-impl Planted {
-    /// All of them, by the names of the command line.
-    pub const ALL: &[(&str, Planted)] = &[
+impl Mistakes for Planted {
+    const ALL: &[(&str, Planted)] = &[
         #[cfg(feature = "planted")]
         ("p15-producers-forgotten", Planted::ProducersForgotten),
         ("ack-before-sync", Planted::AckBeforeSync),
@@ -99,28 +98,6 @@ pub struct World {
     trace: Trace,
 }
 
-/// How a life ended.
-#[derive(Debug)]
-pub struct Outcome {
-    pub violation: Option<Violation>,
-    pub configuration: Configuration,
-    pub events: u64,
-    pub trace: Trace,
-}
-
-impl Outcome {
-    /// The failure in words, with the last events and how to repeat it.
-    pub fn report(self, seed: u64) -> String {
-        let Outcome { violation, configuration, events, trace } = self;
-        let Some(Violation { invariant, what }) = violation else { return "nothing broke".to_owned() };
-        let mut text = format!(
-            "SIM FAIL scenario=partition seed={seed:#x} step={events} invariant={invariant} {what}\n{configuration:?}\n"
-        );
-        trace.into_events().iter().for_each(|event| text += &format!("  {event}\n"));
-        text + &format!("replay: cargo run -p testkit --bin sim -- partition --seed {seed:#x}")
-    }
-}
-
 /// The machine stopped in the middle of something.
 struct Stopped;
 
@@ -163,24 +140,16 @@ fn open(
 
 impl World {
     /// Runs a seed from beginning to end.
-    pub fn run(seed: u64, planted: Option<Planted>, detail: Detail) -> Outcome {
+    pub fn run(seed: u64, planted: Option<Planted>, detail: Detail) -> Outcome<Configuration> {
         #[cfg(feature = "planted")]
         broker::planted::plant(
             (planted == Some(Planted::ProducersForgotten))
                 .then_some(broker::planted::Mistake::ProducersForgotten),
         );
         let mut world = World::new(seed, planted, detail);
-        let lived = catch_unwind(AssertUnwindSafe(|| world.live())).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            violation("assertion", text.unwrap_or_default())
-        });
-        Outcome {
-            violation: lived.err(),
-            configuration: world.configuration,
-            events: world.events,
-            trace: world.trace,
-        }
+        let violation = broken_in(|| world.live());
+        let World { configuration, events, trace, .. } = world;
+        Outcome { violation, configuration, events, time_us: 0, trace }
     }
 
     fn new(seed: u64, planted: Option<Planted>, detail: Detail) -> World {

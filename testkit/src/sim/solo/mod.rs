@@ -9,12 +9,10 @@ mod clients;
 mod configuration;
 mod log;
 mod recovery;
-mod report;
 mod server;
 pub mod workload;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use coordinator::request::Now;
@@ -22,11 +20,15 @@ use coordinator::request::Now;
 use self::clients::Client;
 use self::server::Server;
 use super::disk::SimDisk;
+use super::life::{Mistakes, Outcome, broken_in};
 use super::random::Random;
+use super::trace::{Detail, Trace};
 use crate::check::service::{Asked, Oracle, Violation, violation};
 
 pub use self::configuration::Configuration;
-pub use self::report::{Failure, Summary};
+
+/// The last start may be interrupted, and so may those that follow from that; the log takes few commands at once.
+const FLUSHES_MAX: usize = 50;
 
 /// A mistake built into the world on purpose, to see that it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +47,8 @@ pub enum Planted {
     ShortRecovery,
 }
 
-impl Planted {
-    /// All of them, by the names of the command line.
-    pub const ALL: [(&str, Planted); 6] = [
+impl Mistakes for Planted {
+    const ALL: &[(&str, Planted)] = &[
         ("ack-before-sync", Planted::AckBeforeSync),
         ("no-sync", Planted::NoSync),
         ("event-after-reply", Planted::EventAfterReply),
@@ -80,40 +81,20 @@ pub struct World {
     executed: u64,
     now_ms: u64,
     step: u64,
-    events: VecDeque<String>,
-    print: bool,
-    summary: Summary,
+    trace: Trace,
 }
-
-const EVENTS_KEPT: usize = 40;
 
 impl World {
     /// Runs a seed from beginning to end.
-    pub fn run(seed: u64, planted: Option<Planted>, print: bool) -> Result<Summary, Box<Failure>> {
-        let mut world = World::new(seed, planted, print);
-        let outcome = match catch_unwind(AssertUnwindSafe(|| world.play())) {
-            Ok(outcome) => outcome,
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-                violation("assertion", text.unwrap_or_default())
-            }
-        };
-        match outcome {
-            Ok(()) => Ok(world.summary),
-            Err(violation) => Err(Box::new(Failure {
-                seed,
-                step: world.step,
-                time_ms: world.now_ms,
-                violation,
-                configuration: world.configuration,
-                events: world.events.into(),
-            })),
-        }
+    pub fn run(seed: u64, planted: Option<Planted>, detail: Detail) -> Outcome<Configuration> {
+        let mut world = World::new(seed, planted, detail);
+        let violation = broken_in(|| world.play());
+        let World { configuration, step, now_ms, trace, .. } = world;
+        Outcome { violation, configuration, events: step, time_us: now_ms * 1000, trace }
     }
 
-    fn new(seed: u64, planted: Option<Planted>, print: bool) -> World {
-        let stream = |number: u64| Random::new(Random::new(seed ^ (number << 56)).next_u64());
+    fn new(seed: u64, planted: Option<Planted>, detail: Detail) -> World {
+        let stream = |number| Random::stream(seed, number);
         let configuration = Configuration::draw(&mut stream(1));
         let disk = SimDisk::new();
         let server = Self::boot(&disk, &configuration, seed, planted, 0)
@@ -138,9 +119,7 @@ impl World {
             executed: 0,
             now_ms: 0,
             step: 0,
-            events: VecDeque::new(),
-            print,
-            summary: Summary::default(),
+            trace: Trace::new(detail),
         }
     }
 
@@ -150,21 +129,12 @@ impl World {
     }
 
     fn note(&mut self, what: &'static str, line: impl FnOnce() -> String) {
-        *self.summary.counts.entry(what).or_default() += 1;
+        self.trace.fault(what);
         let line = format!("{:>6} {:>7}ms {what:<12} {}", self.step, self.now_ms, line());
-        for byte in line.bytes() {
-            self.summary.trace_hash =
-                (self.summary.trace_hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        for bytes in line.as_bytes().chunks(8) {
+            self.trace.fold(bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
         }
-        // Data is often long and never interesting.
-        let line: String = line.chars().take(240).collect();
-        if self.print {
-            println!("{line}");
-        }
-        if self.events.len() == EVENTS_KEPT {
-            self.events.pop_front();
-        }
-        self.events.push_back(line);
+        self.trace.line(|| line);
     }
 
     fn play(&mut self) -> Result<(), Violation> {
@@ -179,8 +149,13 @@ impl World {
         }
         // Whatever was promised must survive one last power cut, and everything must still go on.
         self.restart(true)?;
-        self.flush()?;
-        while self.commit_one()? {}
+        for _ in 0..FLUSHES_MAX {
+            self.flush()?;
+            while self.commit_one()? {}
+            if self.oracle.serving {
+                break;
+            }
+        }
         match self.oracle.serving {
             true => self.compare_states(),
             false => violation("C15", "the server does not serve after a restart without faults"),

@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use coordinator::zab::Input;
 
 use super::faults::Partition;
+use super::servers::Passing;
 
 /// A member by its place in the world's list; its number is something else.
 pub(super) type At = usize;
@@ -37,6 +38,8 @@ pub(super) enum Happening {
     Work,
     /// The members are changed.
     Change,
+    /// A client does something, or something reaches it or its server.
+    Client(Passing),
     /// After the faults: is everything well again?
     Probe,
     /// Time has come this far.

@@ -78,10 +78,10 @@ impl World {
         let Some(at) = leader else { return Ok(()) };
         let (id, local_us) = (self.members[at].id, self.members[at].local_us(now_us));
         let Some(process) = &self.members[at].process else { return Ok(()) };
-        if process.replica.is_changing_members() {
+        if process.replica().is_changing_members() {
             return Ok(());
         }
-        let mut next = process.replica.membership().clone();
+        let mut next = process.replica().membership().clone();
         let all: Vec<MemberId> = self.members.iter().map(|member| member.id).collect();
         let any = |of: Vec<MemberId>| (!of.is_empty()).then(|| of[pick % of.len()]);
         let stranger = any(all.iter().copied().filter(|id| !next.contains(*id)).collect());
@@ -105,7 +105,7 @@ impl World {
             (5, Some(stranger), ..) => drop(next.observers.insert(stranger)),
             _ => return Ok(()),
         }
-        let learners = process.replica.learners();
+        let learners = process.replica().learners();
         let in_step = |voter| voter == id || learners.iter().any(|(of, in_step, _)| *of == voter && *in_step);
         if !next.ids().any(|id| next.may_lead(id)) || !next.is_quorum(in_step) {
             return Ok(());
@@ -128,7 +128,7 @@ impl World {
         let identity = identity(&bytes);
         self.changes.insert(identity, Arc::new(next.clone()));
         let mut effects = Vec::new();
-        let replica = &mut process.replica;
+        let Some(replica) = process.bare_replica() else { return Ok(()) };
         let asked = (origin, serial);
         if let Some(zxid) =
             replica.propose_with_members(local_us, asked, bytes, Some(next.clone()), &mut effects)

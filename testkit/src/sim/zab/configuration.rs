@@ -3,6 +3,7 @@
 use coordinator::zab::{MemberId, Membership, Settings, Timing, Voter};
 
 use super::faults::{Fault, FaultSet};
+use super::servers::Serving;
 use crate::sim::random::Random;
 
 /// Where the history begins.
@@ -54,6 +55,10 @@ pub struct Configuration {
     pub change_us: u64,
     /// Processes that are no members at first.
     pub spares: u64,
+    /// In so many of four cases the log on disk is worth reading for a learner that is too far behind for memory.
+    pub log_odds: u64,
+    /// Whole servers run, and these clients; replicas with made-up requests if there are none.
+    pub servers: Option<Serving>,
 }
 
 impl Configuration {
@@ -98,6 +103,8 @@ impl Configuration {
             faults: if calm { FaultSet::default() } else { FaultSet::draw(random) },
             change_us: 0,
             spares: 0,
+            log_odds: 0,
+            servers: None,
         };
         if random.one_in(4) {
             drawn.change_us = random.between(100_000, 3_000_000);
@@ -106,6 +113,7 @@ impl Configuration {
             // keep it from finding the others.
             drawn.faults.remove(Fault::Wipe);
         }
+        drawn.log_odds = random.one_of(&[0, 2, 4]);
         drawn
     }
 
@@ -119,12 +127,14 @@ impl Configuration {
             window_bytes: self.window_bytes,
             flight_bytes: self.flight_bytes,
             counter_max: self.counter_max,
+            level: 0,
         }
     }
 
     /// When a healed ensemble must be well at the latest.
     pub fn healing_us(&self) -> u64 {
-        10_000_000 + self.timing.bootstrap_us + 2 * self.timing.silence_us
+        let alone_us = 10_000_000 + self.timing.bootstrap_us + 2 * self.timing.silence_us;
+        alone_us + self.servers.as_ref().map_or(0, |serving| 2 * serving.patience_us())
     }
 
     /// Simpler versions of this, the most drastic first: for whoever looks for the smallest world that still fails.
@@ -154,6 +164,7 @@ impl Configuration {
         with("right clocks", Configuration { drift: 0, ..self.clone() });
         with("no slow messages", Configuration { hiccup_us: 0, ..self.clone() });
         with("long epochs", Configuration { counter_max: u32::MAX, ..self.clone() });
+        with("never a DIFF from the log", Configuration { log_odds: 0, ..self.clone() });
         with("one piece", Configuration { pieces: 1, ..self.clone() });
         all
     }

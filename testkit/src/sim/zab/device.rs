@@ -135,6 +135,23 @@ impl Device {
         self.snapshots.last().filter(|snapshot| snapshot.zxid() >= zxid).cloned()
     }
 
+    /// The last place at or before this one that the log goes on from, if it reaches back so far.
+    pub(super) fn log_goes_on_from(&self, zxid: Zxid) -> Option<Zxid> {
+        if zxid < self.before {
+            return None;
+        }
+        let index = self.log[..self.synced].partition_point(|record| record.zxid <= zxid);
+        Some(index.checked_sub(1).map_or(self.before, |at| self.log[at].zxid))
+    }
+
+    /// So many records after a place, up to another, or as many as there are.
+    pub(super) fn log_after(&self, zxid: Zxid, up_to: Zxid, count: usize) -> Vec<Entry> {
+        let log = &self.log[..self.synced];
+        let from = log.partition_point(|record| record.zxid <= zxid);
+        let records = log[from..].iter().take_while(|record| record.zxid <= up_to);
+        records.take(count).map(Record::entry).collect()
+    }
+
     /// The process, or the machine, stops. Of what was not synced a beginning is left.
     pub(super) fn crash(&mut self, power: bool, random: &mut Random) {
         if let Some(undo) = self.undo.take()

@@ -15,7 +15,7 @@ use crate::sim::random::Random;
 pub enum Fault {
     /// A connection breaks, now or at one of the next messages.
     Cut,
-    /// Nothing arrives in one direction for a while.
+    /// Nothing arrives in one direction for a while, or as long as the connection lasts.
     Stall,
     /// The network falls apart.
     Partition,
@@ -169,7 +169,13 @@ impl World {
             Fault::Cut if at == other => return Ok(()),
             Fault::Cut if random.coin() => self.network.cut_in(at, other, random.below(20)),
             Fault::Cut => self.cut(at, other),
-            Fault::Stall => self.network.stall(at, other, now_us + random.below(2_000_000)),
+            Fault::Stall => {
+                self.network.stall(at, other, now_us + random.below(2_000_000));
+                if random.coin() {
+                    self.network.lose(at, other);
+                    self.trace.mark("a connection is deaf");
+                }
+            }
             Fault::Partition => {
                 if count < 2 {
                     return Ok(());

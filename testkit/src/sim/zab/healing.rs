@@ -99,7 +99,14 @@ impl World {
     pub(super) fn probe(&mut self) -> Result<(), Violation> {
         let Some(mut healing) = self.healing.take() else { return Ok(()) };
         let now_us = self.agenda.now_us();
-        if self.is_united(&healing.core) {
+        let united = self.is_united(&healing.core);
+        if self.servers.is_some() {
+            let converged = self.has_converged(&healing);
+            healing.done = self.is_serving_again(united, converged)?;
+            if healing.done {
+                self.compare_trees()?;
+            }
+        } else if united {
             if healing.asked_us + ASK_AGAIN_US <= now_us || healing.wanted.is_empty() {
                 healing.asked_us = now_us;
                 let core = healing.core.clone();
@@ -111,7 +118,11 @@ impl World {
         }
         if !healing.done && now_us > healing.deadline_us {
             let members = healing.core.iter().map(|at| self.describe(*at)).collect::<Vec<_>>().join("; ");
-            return violation("C15", format!("those that are enough do not serve in time: {members}"));
+            let clients = self.servers.as_ref().map_or_else(String::new, |servers| servers.describe());
+            return violation(
+                "C15",
+                format!("those that are enough do not serve in time: {members}{clients}"),
+            );
         }
         self.healing = Some(healing);
         self.agenda.after(PROBE_US, Happening::Probe);
@@ -161,12 +172,12 @@ impl World {
                 "{} is {:?} in {} with {:?}, last {}, durable {}, committed {}, delivered {}",
                 member.id,
                 process.standing,
-                process.replica.phase(),
-                process.replica.epochs(),
-                process.replica.last(),
-                process.replica.durable(),
-                process.replica.committed(),
-                process.replica.delivered(),
+                process.replica().phase(),
+                process.replica().epochs(),
+                process.replica().last(),
+                process.replica().durable(),
+                process.replica().committed(),
+                process.replica().delivered(),
             ),
         }
     }

@@ -111,7 +111,7 @@ impl World {
                 }
             }
             Doing::Job(Job::Truncate(zxid)) => self.truncate(at, zxid)?,
-            Doing::Job(Job::Replace(zxid)) => self.replace(at, zxid),
+            Doing::Job(Job::Replace(zxid)) => self.replace(at, zxid)?,
             Doing::Job(Job::Append(_)) => unreachable!("appends are written together"),
         }
         self.run_log(at);
@@ -141,6 +141,7 @@ impl World {
                 process.known = process.known.min(process.state.applied().len());
                 self.trace.mark("what was executed was taken back");
                 self.tell_members(at);
+                self.rebuild_tree(at)?;
             }
         } else {
             self.trace.mark("a log could not be cut");
@@ -150,10 +151,10 @@ impl World {
         Ok(())
     }
 
-    fn replace(&mut self, at: At, zxid: Zxid) {
+    fn replace(&mut self, at: At, zxid: Zxid) -> Result<(), Violation> {
         let forgetful = self.plants(Planted::RenameWithoutSync);
         let member = &mut self.members[at];
-        let Some(process) = &mut member.process else { return };
+        let Some(process) = &mut member.process else { return Ok(()) };
         let whole = process.incoming.take().and_then(|incoming| incoming.whole);
         let snapshot = whole.filter(|snapshot| snapshot.zxid() == zxid);
         let snapshot = snapshot.expect("only what was received completely replaces a log");
@@ -164,7 +165,9 @@ impl World {
         member.promised = zxid;
         self.note(at, "replaced", zxid.0, || zxid.to_string());
         self.tell_members(at);
+        self.rebuild_tree(at)?;
         self.give(at, Input::Replaced { zxid });
+        Ok(())
     }
 
     /// Begins a snapshot of its own when it is time.

@@ -9,6 +9,7 @@ use client::wire::zk::Zxid;
 use coordinator::zab::{Entry, Epochs, Input, MemberId, Membership, Replica, SnapshotRef, Standing};
 
 use super::device::Device;
+use super::servers::Server;
 use super::state::{Snapshot, State};
 
 /// What the log's thread is asked to do.
@@ -35,6 +36,14 @@ pub(super) struct Outgoing {
     pub(super) snapshot: Rc<Snapshot>,
 }
 
+/// The log, open for a learner.
+#[derive(Debug)]
+pub(super) struct OpenLog {
+    pub(super) attempt: u64,
+    /// The last entry that was read.
+    pub(super) at: Zxid,
+}
+
 /// A snapshot that is coming in; it lasts as long as the process.
 #[derive(Debug)]
 pub(super) struct Incoming {
@@ -52,10 +61,19 @@ pub(super) struct Request {
     pub(super) bytes: Bytes,
 }
 
+/// What decides in a process.
+#[derive(Debug)]
+pub(super) enum Mind {
+    /// A replica alone: what is above it is the world's.
+    Replica(Box<Replica>),
+    /// A whole server.
+    Server(Box<Server>),
+}
+
 /// Everything that dies with the process.
 #[derive(Debug)]
 pub(super) struct Process {
-    pub(super) replica: Replica,
+    pub(super) mind: Mind,
     /// In a story: it executed something else than it should have.
     pub(super) spoiled: bool,
     /// It was asked to stop.
@@ -76,6 +94,7 @@ pub(super) struct Process {
     /// When the thread that carries snapshots has done what it was asked.
     pub(super) courier_us: u64,
     pub(super) outgoing: BTreeMap<MemberId, Outgoing>,
+    pub(super) open_logs: BTreeMap<MemberId, OpenLog>,
     pub(super) writing_snapshot: Option<Rc<Snapshot>>,
     pub(super) commands_since_snapshot: u64,
     /// Requests that wait for the next turn: of own clients, and passed on by other members.
@@ -88,6 +107,35 @@ pub(super) struct Process {
 }
 
 impl Process {
+    pub(super) fn replica(&self) -> &Replica {
+        match &self.mind {
+            Mind::Replica(replica) => replica,
+            Mind::Server(server) => server.member.replica(),
+        }
+    }
+
+    /// The replica, where it is alone.
+    pub(super) fn bare_replica(&mut self) -> Option<&mut Replica> {
+        match &mut self.mind {
+            Mind::Replica(replica) => Some(replica),
+            Mind::Server(_) => None,
+        }
+    }
+
+    pub(super) fn server(&self) -> Option<&Server> {
+        match &self.mind {
+            Mind::Replica(_) => None,
+            Mind::Server(server) => Some(server),
+        }
+    }
+
+    pub(super) fn server_mut(&mut self) -> Option<&mut Server> {
+        match &mut self.mind {
+            Mind::Replica(_) => None,
+            Mind::Server(server) => Some(server),
+        }
+    }
+
     pub(super) fn serves(&self) -> bool {
         self.standing != Standing::Looking
     }

@@ -17,6 +17,7 @@ mod log;
 mod member;
 mod network;
 mod report;
+pub mod servers;
 mod stage;
 mod state;
 mod transfer;
@@ -24,7 +25,6 @@ mod turn;
 mod work;
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use client::wire::zk::Zxid;
@@ -34,13 +34,15 @@ use coordinator::zab::{Epochs, Input, MemberId, Membership, Persistent, Replica,
 use self::agenda::{Agenda, At, Happening};
 use self::faults::Partition;
 use self::healing::Healing;
-use self::member::{Doing, Incoming, Job, Member, Process};
+use self::member::{Doing, Incoming, Job, Member, Mind, Process};
 use self::network::{Break, Item, Network};
+use self::servers::Servers;
 use self::state::{Snapshot, State, identity};
+use super::life::{Mistakes, Outcome, broken_in};
 use super::random::Random;
 use super::trace::{Detail, Trace};
 use crate::check::service::{Violation, violation};
-use crate::check::zab::Ledger;
+use crate::check::zab::{Ledger, Proposal};
 
 pub use self::configuration::{Beginning, Configuration};
 pub use self::faults::{Fault, FaultSet};
@@ -71,11 +73,14 @@ pub enum Planted {
     /// P5: a leader begins before a quorum has its history.
     #[cfg(feature = "planted")]
     ProposeBeforeSync,
+    /// Who looks for a leader keeps connections from which nothing comes.
+    #[cfg(feature = "planted")]
+    SilentLinksStay,
 }
 
-impl Planted {
-    /// All of them, by the names of the command line. Some are inside the replicas, and need the feature `planted`.
-    pub const ALL: &[(&str, Planted)] = &[
+impl Mistakes for Planted {
+    /// Some are inside the replicas, and need the feature `planted`.
+    const ALL: &[(&str, Planted)] = &[
         ("p1-ack-before-sync", Planted::AckBeforeSync),
         ("p3-pledge-while-queued", Planted::PledgeWhileQueued),
         ("p6-memory-after-truncate", Planted::MemoryAfterTruncate),
@@ -88,15 +93,20 @@ impl Planted {
         ("p4-commits-skip-log", Planted::CommitsSkipLog),
         #[cfg(feature = "planted")]
         ("p5-propose-before-sync", Planted::ProposeBeforeSync),
+        #[cfg(feature = "planted")]
+        ("silent-links-stay", Planted::SilentLinksStay),
     ];
+}
 
-    #[cfg(feature = "planted")]
+#[cfg(feature = "planted")]
+impl Planted {
     fn inside_replicas(self) -> Option<coordinator::zab::planted::Mistake> {
         use coordinator::zab::planted::Mistake;
         match self {
             Planted::EpochBeforeHistory => Some(Mistake::EpochBeforeHistory),
             Planted::CommitsSkipLog => Some(Mistake::CommitsSkipLog),
             Planted::ProposeBeforeSync => Some(Mistake::ProposeBeforeSync),
+            Planted::SilentLinksStay => Some(Mistake::SilentLinksStay),
             _ => None,
         }
     }
@@ -106,21 +116,11 @@ impl Planted {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     pub planted: Option<Planted>,
+    /// One in the servers above the replicas.
+    pub mistake: Option<servers::Planted>,
     pub detail: Detail,
     /// Stop after so many events.
     pub until: Option<u64>,
-}
-
-/// What a seed came to.
-#[derive(Debug)]
-pub struct Outcome {
-    pub trace: Trace,
-    pub events: u64,
-    pub time_us: u64,
-    /// Entries that were agreed on.
-    pub agreed: u64,
-    /// In which step what was broken.
-    pub violation: Option<Violation>,
 }
 
 /// The world.
@@ -136,6 +136,7 @@ pub struct World {
     faults: Random,
     work: Random,
     changing: Random,
+    servers: Option<Box<Servers>>,
     members: Vec<Member>,
     /// Entries that change the members, by what stands for their bytes.
     changes: HashMap<u64, Arc<Membership>>,
@@ -161,25 +162,14 @@ impl World {
     }
 
     /// Runs a seed from beginning to end.
-    pub fn run(seed: u64, configuration: &Configuration, options: Options) -> Outcome {
+    pub fn run(seed: u64, configuration: &Configuration, options: Options) -> Outcome<Configuration> {
         #[cfg(feature = "planted")]
         coordinator::zab::planted::plant(options.planted.and_then(Planted::inside_replicas));
         let mut world = World::new(seed, configuration.clone(), options);
-        let result = match catch_unwind(AssertUnwindSafe(|| world.play())) {
-            Ok(result) => result,
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-                violation("assertion", text.unwrap_or_default())
-            }
-        };
-        Outcome {
-            events: world.events,
-            time_us: world.agenda.now_us(),
-            agreed: world.ledger.agreed_count() as u64,
-            trace: world.trace,
-            violation: result.err(),
-        }
+        let violation = broken_in(|| world.play());
+        let World { configuration, agenda, ledger, events, mut trace, .. } = world;
+        trace.marks_of("entry agreed on", ledger.agreed_count() as u64);
+        Outcome { violation, configuration, events, time_us: agenda.now_us(), trace }
     }
 
     fn new(seed: u64, configuration: Configuration, options: Options) -> World {
@@ -188,7 +178,11 @@ impl World {
         let mut snapshot = None;
         if let Beginning::Snapshot { epoch, counter } = configuration.beginning {
             let mut state = State::default();
-            state.execute(Zxid(u64::from(epoch) << 32 | u64::from(counter)), identity(b"before the world"));
+            let before = match configuration.servers {
+                None => identity(b"before the world"),
+                Some(_) => identity(&servers::prehistory()),
+            };
+            state.execute(Zxid(u64::from(epoch) << 32 | u64::from(counter)), before);
             ledger = Ledger::with_history(state.applied());
             let epochs = Epochs { accepted: epoch, current: epoch, complete: true };
             snapshot = Some((Snapshot::of(state), epochs));
@@ -235,6 +229,7 @@ impl World {
             faults: Random::stream(seed, 5),
             work: Random::stream(seed, 6),
             changing: Random::stream(seed, 9),
+            servers: Servers::new(seed, &configuration, options),
             changes: HashMap::new(),
             members_now: Arc::new(configuration.membership.clone()),
             members,
@@ -276,7 +271,10 @@ impl World {
             self.agenda.after(after_us, Happening::Start { at });
         }
         self.plan_fault();
-        self.plan_work();
+        match self.servers {
+            None => self.plan_work(),
+            Some(_) => self.begin_serving(),
+        }
         self.plan_change();
         while let Some(happening) = self.agenda.next() {
             self.events += 1;
@@ -335,6 +333,7 @@ impl World {
                 Ok(())
             }
             Happening::Change if self.healing.is_none() => self.change(),
+            Happening::Client(passing) => self.pass(passing),
             Happening::Probe => self.probe(),
             _ => Ok(()),
         }
@@ -410,8 +409,13 @@ impl World {
         let replica =
             Replica::new(settings, Persistent { epochs, before, recent, members_at, next }, seed, local_us);
         let zxid = state.zxid();
+        let mind = match self.server(at, replica, &state)? {
+            Ok(server) => Mind::Server(Box::new(server)),
+            Err(replica) => Mind::Replica(Box::new(replica)),
+        };
+        let member = &mut self.members[at];
         member.process = Some(Process {
-            replica,
+            mind,
             spoiled: false,
             retiring: false,
             inbox: Default::default(),
@@ -426,6 +430,7 @@ impl World {
             receiving: None,
             courier_us: 0,
             outgoing: Default::default(),
+            open_logs: Default::default(),
             writing_snapshot: None,
             commands_since_snapshot: 0,
             requests: Default::default(),
@@ -464,6 +469,7 @@ impl World {
         self.members[at].crash_in = None;
         self.members[at].frozen_until_us = 0;
         self.note(at, "crash", u64::from(power), || format!("power cut: {power}"));
+        self.break_links_of(at);
         if let Some(Doing::Job(job)) = process.doing
             && self.disks.coin()
         {

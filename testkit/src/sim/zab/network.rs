@@ -30,6 +30,8 @@ struct Stream {
     blocks: u32,
     /// Messages until the connection breaks by itself.
     cut_in: Option<u64>,
+    /// The connection whose messages are lost from now on, without either end being told.
+    loses: Option<u64>,
     /// The connection that the receiving end believes in.
     believes: Option<u64>,
     last_us: u64,
@@ -145,6 +147,9 @@ impl Network {
         if believes.is_none() || believes != self.connected[self.pair(from, to)] {
             return false;
         }
+        if self.stream(from, to).loses == believes {
+            return false;
+        }
         let time_us = agenda.now_us() + self.delay();
         self.push(agenda, from, to, time_us, Item::Message(message));
         let stream = self.stream(from, to);
@@ -165,6 +170,12 @@ impl Network {
     /// The connection is going to break when so many more messages were sent.
     pub(super) fn cut_in(&mut self, from: At, to: At, messages: u64) {
         self.stream(from, to).cut_in = Some(messages);
+    }
+
+    /// As long as the connection lasts, everything that is sent on it in this direction is lost.
+    pub(super) fn lose(&mut self, from: At, to: At) {
+        let connection = self.connected[self.pair(from, to)];
+        self.stream(from, to).loses = connection;
     }
 
     /// Everything in this direction takes so much longer.

@@ -1,56 +1,42 @@
-//! What to tell about a seed that failed, and the smallest world in which it still does.
-
-use std::fmt;
+//! The smallest world in which a seed still fails.
 
 use super::{Configuration, Options, World};
-use crate::check::service::Violation;
+use crate::sim::life::Outcome;
 use crate::sim::trace::Detail;
 
 /// A promise was broken.
 #[derive(Debug)]
 pub struct Failure {
-    pub seed: u64,
-    pub planted: Option<&'static str>,
-    pub step: u64,
-    pub time_us: u64,
-    pub violation: Violation,
-    pub configuration: Configuration,
+    seed: u64,
+    options: Options,
+    outcome: Outcome<Configuration>,
     /// What was taken away from what the seed drew, to make it smaller.
-    pub without: Vec<String>,
-    /// What happened before, the last last.
-    pub events: Vec<String>,
+    without: Vec<String>,
 }
 
 impl Failure {
     /// Runs a seed that fails once more, and keeps the last events.
-    pub fn of(seed: u64, configuration: Configuration, options: Options) -> Option<Failure> {
-        let outcome = World::run(seed, &configuration, Options { detail: Detail::Last, ..options });
-        let planted = super::Planted::ALL.iter().find(|(_, planted)| Some(*planted) == options.planted);
-        Some(Failure {
-            seed,
-            planted: planted.map(|(name, _)| *name),
-            step: outcome.events,
-            time_us: outcome.time_us,
-            violation: outcome.violation?,
-            configuration,
-            without: Vec::new(),
-            events: outcome.trace.into_events(),
-        })
+    pub fn of(seed: u64, configuration: &Configuration, options: Options) -> Option<Failure> {
+        let options = Options { detail: Detail::Last, ..options };
+        let outcome = World::run(seed, configuration, options);
+        outcome.violation.is_some().then(|| Failure { seed, options, outcome, without: Vec::new() })
+    }
+
+    fn invariant(&self) -> Option<&'static str> {
+        self.outcome.violation.as_ref().map(|violation| violation.invariant)
     }
 
     /// Takes away faults, members and requests, one after the other, as long as the same promise is broken.
-    pub fn shrink(self, options: Options) -> Failure {
+    pub fn shrink(self) -> Failure {
         let mut smallest = self;
         'again: loop {
-            for (what, simpler) in smallest.configuration.simpler() {
-                let outcome = World::run(smallest.seed, &simpler, options);
-                let same = outcome
-                    .violation
-                    .is_some_and(|violation| violation.invariant == smallest.violation.invariant);
+            for (what, simpler) in smallest.outcome.configuration.simpler() {
+                let Some(mut failure) = Failure::of(smallest.seed, &simpler, smallest.options) else {
+                    continue;
+                };
                 // Less time is only better if something is left of it.
-                if same
-                    && outcome.events < smallest.step * 2
-                    && let Some(mut failure) = Failure::of(smallest.seed, simpler, options)
+                if failure.invariant() == smallest.invariant()
+                    && failure.outcome.events < smallest.outcome.events * 2
                 {
                     failure.without = smallest.without;
                     failure.without.push(what);
@@ -64,29 +50,11 @@ impl Failure {
             return smallest;
         }
     }
-}
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { seed, planted, step, time_us, violation, configuration, without, events } = self;
-        let Violation { invariant, what } = violation;
-        let seconds = *time_us as f64 / 1e6;
-        writeln!(
-            f,
-            "SIM FAIL scenario=zab seed={seed:#x} step={step} t={seconds:.6}s invariant={invariant} {what}"
-        )?;
-        writeln!(f, "{configuration:?}")?;
-        events.iter().try_for_each(|event| writeln!(f, "  {event}"))?;
-        if !without.is_empty() {
-            writeln!(f, "shrunk: {}", without.join(", "))?;
-        }
-        write!(f, "replay: cargo run -p testkit --bin sim -- zab --seed {seed:#x}")?;
-        if let Some(planted) = planted {
-            write!(f, " --plant {planted}")?;
-        }
-        if !without.is_empty() {
-            write!(f, " --shrink")?;
-        }
-        Ok(())
+    /// The failure in words, with the last events and how to repeat it.
+    pub fn report(self) -> String {
+        let Failure { seed, options, outcome, without } = self;
+        let text = outcome.report("zab", seed, options.planted);
+        if without.is_empty() { text } else { format!("{text} --shrink\nshrunk: {}", without.join(", ")) }
     }
 }

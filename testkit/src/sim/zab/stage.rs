@@ -46,6 +46,8 @@ impl Configuration {
             faults: FaultSet::default(),
             change_us: 0,
             spares: 0,
+            log_odds: 0,
+            servers: None,
         }
     }
 }

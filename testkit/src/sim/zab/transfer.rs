@@ -6,8 +6,8 @@ use coordinator::zab::{Input, MemberId, SnapshotRef};
 
 use super::World;
 use super::agenda::{At, Happening};
-use super::member::{Incoming, Outgoing};
-use super::state::Snapshot;
+use super::member::{Incoming, OpenLog, Outgoing};
+use super::state::{Snapshot, identity};
 
 impl World {
     pub(super) fn open_snapshot(&mut self, at: At, learner: MemberId, attempt: u64, at_least: Zxid) {
@@ -51,10 +51,47 @@ impl World {
         self.later(at, Input::PieceRead { learner, attempt, index, bytes });
     }
 
-    pub(super) fn close_snapshot(&mut self, at: At, learner: MemberId) {
+    pub(super) fn close_source(&mut self, at: At, learner: MemberId) {
         if let Some(process) = &mut self.members[at].process {
             process.outgoing.remove(&learner);
+            process.open_logs.remove(&learner);
         }
+    }
+
+    /// Finds the place in the log where a learner is. Now and then the log is too long to be worth it.
+    pub(super) fn open_log(&mut self, at: At, learner: MemberId, attempt: u64, after: Zxid) {
+        let worth_it = self.configuration.log_odds > 0 && self.disks.below(4) < self.configuration.log_odds;
+        let member = &mut self.members[at];
+        let Some(process) = &mut member.process else { return };
+        let after = member.device.log_goes_on_from(after).filter(|_| worth_it);
+        if let Some(at) = after {
+            process.open_logs.insert(learner, OpenLog { attempt, at });
+        }
+        self.later(at, Input::LogOpened { learner, attempt, after });
+    }
+
+    pub(super) fn read_log(&mut self, at: At, learner: MemberId, attempt: u64, up_to: Zxid) {
+        let count = self.disks.between(1, 40) as usize;
+        let unreadable = self.bad_pieces > 0 && self.faults.coin();
+        let member = &mut self.members[at];
+        let Some(process) = &mut member.process else { return };
+        let open = process.open_logs.get_mut(&learner).filter(|open| open.attempt == attempt);
+        let entries = open.and_then(|open| {
+            // Its beginning may have gone with an old snapshot since.
+            member.device.log_goes_on_from(open.at).filter(|from| *from == open.at)?;
+            let mut entries = member.device.log_after(open.at, up_to, count);
+            open.at = entries.last()?.zxid;
+            for entry in &mut entries {
+                entry.members = self.changes.get(&identity(&entry.bytes)).cloned();
+            }
+            Some(entries)
+        });
+        if unreadable {
+            self.bad_pieces -= 1;
+        }
+        let entries = entries.filter(|_| !unreadable);
+        self.trace.mark(if entries.is_some() { "DIFF from the log" } else { "a log could not be read" });
+        self.later(at, Input::LogRead { learner, attempt, entries });
     }
 
     /// Begins to receive a snapshot, or goes on with the same file.

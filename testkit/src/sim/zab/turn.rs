@@ -9,7 +9,7 @@ use coordinator::zab::{Effect, Entry, Input, MemberId, Message, Standing};
 
 use super::World;
 use super::agenda::{At, Happening};
-use super::member::Job;
+use super::member::{Job, Process};
 use super::state::identity;
 use crate::check::service::{Violation, violation};
 use crate::check::zab::Applied;
@@ -29,16 +29,21 @@ impl World {
         }
         process.turn_planned = false;
         let count = process.inbox.len().min(self.configuration.turn_inputs as usize);
+        if process.server().is_some() {
+            return self.serve(at, local_us);
+        }
         let mut effects = Vec::new();
         for _ in 0..count {
             let Some(process) = &mut self.members[at].process else { return Ok(()) };
             let Some(input) = process.inbox.pop_front() else { break };
-            process.replica.step(local_us, input, &mut effects);
+            let Some(replica) = process.bare_replica() else { break };
+            replica.step(local_us, input, &mut effects);
             self.carry_out(at, local_us, &mut effects)?;
         }
         self.propose_requests(at, local_us)?;
-        let Some(process) = &mut self.members[at].process else { return Ok(()) };
-        process.replica.flush(local_us, &mut effects);
+        let process = self.members[at].process.as_mut();
+        let Some(replica) = process.and_then(Process::bare_replica) else { return Ok(()) };
+        replica.flush(local_us, &mut effects);
         self.carry_out(at, local_us, &mut effects)?;
         if let Some(process) = &self.members[at].process
             && !process.inbox.is_empty()
@@ -70,10 +75,11 @@ impl World {
             let Some(process) = &mut self.members[at].process else { return Ok(()) };
             if let Some((zxid, digest)) = process.executed.take() {
                 let input = Input::Executed { zxid, digest };
-                if self.configuration.executed_at_once {
-                    process.replica.step(local_us, input, effects);
-                } else {
-                    self.give(at, input);
+                match process.bare_replica() {
+                    Some(replica) if self.configuration.executed_at_once => {
+                        replica.step(local_us, input, effects);
+                    }
+                    _ => self.give(at, input),
                 }
             }
         }
@@ -93,7 +99,9 @@ impl World {
                 self.open_snapshot(at, learner, attempt, at_least);
             }
             Effect::ReadPiece { learner, attempt, index } => self.read_piece(at, learner, attempt, index),
-            Effect::CloseSnapshot { learner } => self.close_snapshot(at, learner),
+            Effect::OpenLog { learner, attempt, after } => self.open_log(at, learner, attempt, after),
+            Effect::ReadLog { learner, attempt, up_to } => self.read_log(at, learner, attempt, up_to),
+            Effect::CloseSource { learner } => self.close_source(at, learner),
             Effect::Deliver(entry) => self.deliver(at, &entry)?,
             Effect::Stand(standing) => self.stand(at, standing)?,
             Effect::Confirmed { ticket } => self.confirmed(at, ticket)?,
@@ -185,13 +193,15 @@ impl World {
         self.trace.mark(name);
     }
 
-    fn deliver(&mut self, at: At, entry: &Entry) -> Result<(), Violation> {
+    pub(super) fn deliver(&mut self, at: At, entry: &Entry) -> Result<(), Violation> {
         let Entry { zxid, origin, serial, bytes, .. } = entry;
         let member = &mut self.members[at];
         let id = member.id;
         let Some(process) = &mut member.process else { return Ok(()) };
         process.state.execute(*zxid, identity(bytes));
-        process.executed = Some((*zxid, process.state.digest() ^ u64::from(process.spoiled)));
+        // A server tells its replica itself.
+        let told = process.server().is_some();
+        process.executed = (!told).then(|| (*zxid, process.state.digest() ^ u64::from(process.spoiled)));
         let answers = *origin == id && process.pending.remove(serial);
         let leads = process.leads();
         if member.device.synced() < *zxid {
@@ -232,15 +242,20 @@ impl World {
             }
         };
         let mut known = process.known;
+        let agreed = self.ledger.agreed_count();
         self.ledger.shown(self.members[at].id, process.state.applied(), &mut known, is_safe)?;
         self.members_now = members_now.into_inner();
-        if let Some(process) = &mut self.members[at].process {
-            process.known = known;
+        let Some(process) = &mut self.members[at].process else { return Ok(()) };
+        process.known = known;
+        if let Some(servers) = &mut self.servers {
+            for applied in process.state.applied().iter().skip(agreed) {
+                servers.agreed(applied.zxid, applied.identity)?;
+            }
         }
         Ok(())
     }
 
-    fn stand(&mut self, at: At, standing: Standing) -> Result<(), Violation> {
+    pub(super) fn stand(&mut self, at: At, standing: Standing) -> Result<(), Violation> {
         let member = &mut self.members[at];
         let (id, life) = (member.id, member.life);
         let Some(process) = &mut member.process else { return Ok(()) };

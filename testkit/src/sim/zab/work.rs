@@ -71,20 +71,22 @@ impl World {
         {
             let id = self.members[at].id;
             let Some(process) = &mut self.members[at].process else { break };
-            let proposed = process.replica.propose(local_us, origin, serial, bytes.clone(), &mut effects);
+            let leader = process.standing.leader(id);
+            let Some(replica) = process.bare_replica() else { break };
+            let proposed = replica.propose(local_us, origin, serial, bytes.clone(), &mut effects);
             if let Some(zxid) = proposed {
                 let identity = identity(&bytes);
                 self.ledger.proposed(zxid, Proposal { identity, leader: id, origin, serial })?;
                 self.note(at, "propose", zxid.0, || format!("{zxid} for {origin}/{serial}"));
             } else if origin == id
-                && let Some(leader) = process.standing.leader(id)
+                && let Some(leader) = leader
                 && leader != id
             {
                 let mut body = Vec::with_capacity(8 + bytes.len());
                 body.put_u64(serial);
                 body.put_slice(&bytes);
                 let input = Input::Letter { to: leader, body: body.into() };
-                process.replica.step(local_us, input, &mut effects);
+                replica.step(local_us, input, &mut effects);
             }
             self.carry_out(at, local_us, &mut effects)?;
         }
@@ -118,6 +120,9 @@ impl World {
         let member = &mut self.members[at];
         let Some(process) = &mut member.process else { return Ok(()) };
         process.retiring = true;
+        if let Some(server) = process.server_mut() {
+            server.member.service.stop();
+        }
         if member.crash_in.is_none() {
             member.crash_in = Some((40 + self.faults.below(200), false));
         }

@@ -1,0 +1,111 @@
+//! What a session's client has sent, and which of that is in the history.
+//!
+//! Two requests may look the same, one lost with its connection and one executed. So there are several stories of what
+//! happened, until an answer tells which of them is true; when none is left, a promise was broken.
+
+use std::collections::BTreeMap;
+
+use client::wire::zk::{Request, Zxid};
+use coordinator::tree::command::Command;
+
+use crate::check::service::{Violation, op, violation};
+
+/// A write that a client has sent.
+#[derive(Debug)]
+struct Sent {
+    request: Request<'static>,
+    /// The connection it was sent on.
+    link: u64,
+    /// What was acknowledged to anybody before.
+    floor: u64,
+}
+
+/// What may have happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Story {
+    /// What is before this one is in the history, or never will be.
+    next: usize,
+    /// Where those are that have no answer yet.
+    places: BTreeMap<usize, u64>,
+}
+
+/// A session, from its place in the history on.
+#[derive(Debug)]
+pub(super) struct Session {
+    sent: Vec<Sent>,
+    stories: Vec<Story>,
+    /// Somebody proposed to end it.
+    pub(super) ending: bool,
+    pub(super) closed: bool,
+}
+
+impl Default for Session {
+    fn default() -> Session {
+        Session { sent: Vec::new(), stories: vec![Story::default()], ending: false, closed: false }
+    }
+}
+
+impl Session {
+    /// Its client sends a write; its number.
+    pub(super) fn send(&mut self, request: Request<'static>, link: u64, floor: u64) -> usize {
+        self.sent.push(Sent { request, link, floor });
+        self.sent.len() - 1
+    }
+
+    /// What may come next in a story: the next request of the same connection, or the first of a later one.
+    fn candidates(&self, story: &Story) -> impl Iterator<Item = usize> {
+        let next = story.next;
+        let begins = move |at: usize| at == next || self.sent[at].link != self.sent[at - 1].link;
+        (next..self.sent.len()).filter(move |at| begins(*at))
+    }
+
+    /// A write of this session has its place in the history.
+    pub(super) fn place(&mut self, zxid: Zxid, command: &Command<'_>) -> Result<(), Violation> {
+        let is_asked = |at: &usize| op(&self.sent[*at].request) == command.op;
+        let mut stories: Vec<Story> = Vec::new();
+        let mut early = false;
+        for story in &self.stories {
+            for at in self.candidates(story).filter(is_asked) {
+                if self.sent[at].floor >= zxid.0 {
+                    early = true;
+                    continue;
+                }
+                let mut longer = Story { next: at + 1, ..story.clone() };
+                longer.places.insert(at, zxid.0);
+                if !stories.contains(&longer) {
+                    stories.push(longer);
+                }
+            }
+        }
+        if stories.is_empty() {
+            let (id, op) = (command.session, &command.op);
+            return match (early, (0..self.sent.len()).any(|at| is_asked(&at))) {
+                (true, _) => {
+                    violation("C7", format!("{op:?} at {zxid} was sent when later places were known"))
+                }
+                (_, true) => violation("C9", format!("{op:?} of {id:#x} at {zxid} is out of order")),
+                (_, false) => violation("C2", format!("{id:#x} did not ask for {op:?} at {zxid}")),
+            };
+        }
+        self.stories = stories;
+        Ok(())
+    }
+
+    /// A write was answered: it must be at this place.
+    pub(super) fn answered(&mut self, number: usize, zxid: u64) -> bool {
+        self.stories.retain_mut(|story| story.places.remove(&number) == Some(zxid));
+        // Of what was sent before on other connections, no answer will come any more.
+        for story in &mut self.stories {
+            story.places = story.places.split_off(&number);
+        }
+        self.stories.dedup();
+        !self.stories.is_empty()
+    }
+
+    /// The connection and the number of what is at a place, if that is beyond doubt.
+    pub(super) fn asked(&self, zxid: u64) -> Option<(u64, usize)> {
+        let [story] = &self.stories[..] else { return None };
+        let (number, place) = story.places.last_key_value()?;
+        (*place == zxid).then(|| (self.sent[*number].link, *number))
+    }
+}
