@@ -121,7 +121,7 @@ public class Since39Suite extends Since35Suite {
         zk.create(path + "/b", null, OPEN, CreateMode.EPHEMERAL);
         zk.create(path + "/a", null, OPEN, CreateMode.EPHEMERAL);
         other.create(path + "/c", null, OPEN, CreateMode.EPHEMERAL);
-        List<String> mine = new ArrayList<>(zk.getEphemerals(path));
+        List<String> mine = new ArrayList<>(caughtUp(zk).getEphemerals(path));
         java.util.Collections.sort(mine);
         same(Arrays.asList(path + "/a", path + "/b"), mine);
         same(Arrays.asList(path + "/c"), other.getEphemerals());
