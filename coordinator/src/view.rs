@@ -195,6 +195,8 @@ pub struct ServerView {
     pub outstanding: u64,
     /// Sessions.
     pub sessions: u64,
+    /// Sessions that only this server knows.
+    pub local_sessions: u64,
     /// Milliseconds since the server began to serve.
     pub uptime_ms: u64,
     /// Frames received from clients.

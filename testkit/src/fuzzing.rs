@@ -64,7 +64,9 @@ pub fn zk_frame(data: &[u8]) {
     let mut commit = |service: &mut Service| {
         for proposal in service.take_proposals() {
             zxid = zxid.next();
-            service.committed(zxid, Some(proposal.serial), &proposal.bytes, now).expect("its own command");
+            service
+                .committed(zxid, (proposal.origin, proposal.serial), &proposal.bytes, now)
+                .expect("its own command");
         }
     };
     service.stand(Duty::Alone, now);

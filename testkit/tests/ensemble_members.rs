@@ -1,4 +1,4 @@
-//! What operators do to the members of a real ensemble: they change them, and they change limits.
+//! What operators do to the members of a real ensemble: they change them, limits, and who knows a session.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -88,10 +88,15 @@ async fn a_smaller_limit_shuts_nobody_out() {
     zk.set("/large", b"small", None).await.expect("others are served");
 }
 
+/// What a member's `mntr` says under a name.
+fn measured(ensemble: &Ensemble, member: usize, name: &str) -> Option<u16> {
+    let text = ensemble.member(member).four_letter("mntr").ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t')?.parse().ok())
+}
+
 /// The feature level that a member has heard of.
 fn feature_level(ensemble: &Ensemble, member: usize) -> Option<u16> {
-    let text = ensemble.member(member).four_letter("mntr").ok()?;
-    text.lines().find_map(|line| line.strip_prefix("zk_rookery_feature_level\t")?.parse().ok())
+    measured(ensemble, member, "zk_rookery_feature_level")
 }
 
 fn await_feature_level(ensemble: &Ensemble, level: u16) {
@@ -128,4 +133,44 @@ async fn the_feature_level_rises_when_every_member_supports_it_and_never_falls()
     assert!(ensemble.member_mut(1).await_serving(Duration::from_secs(20)).is_err(), "it must not serve");
     let said = ensemble.member(1).log_tail(4096);
     assert!(said.contains("allowed are 1 to 1"), "{said}");
+}
+
+#[tokio::test]
+async fn a_local_session_stays_with_its_member_and_may_become_everybodys() {
+    for upgrading in [false, true] {
+        let options = Options::for_tests()
+            .key("localSessionsEnabled", true)
+            .key("localSessionsUpgradingEnabled", upgrading);
+        let mut ensemble = Ensemble::start_new(Kind::Coordinator, 3, options).expect("three members");
+        await_feature_level(&ensemble, 1);
+        let known = |ensemble: &Ensemble, name: &str| -> Vec<Option<u16>> {
+            (0..3).map(|member| measured(ensemble, member, name)).collect()
+        };
+        let leader = ensemble.await_leader(Duration::from_secs(10)).expect("a leader");
+        let (here, there) = ((leader + 1) % 3, (leader + 2) % 3);
+        let global = known(&ensemble, "zk_global_sessions");
+        let zk = connect(&ensemble, here).await;
+        zk.create("/kept", b"1", CreateMode::Persistent).await.expect("a write of a local session");
+        zk.set("/kept", b"2", None).await.expect("another");
+        assert_eq!(measured(&ensemble, here, "zk_local_sessions"), Some(1));
+        assert_eq!(known(&ensemble, "zk_global_sessions"), global, "nobody else heard of it");
+
+        let ephemeral = zk.create("/mine", b"", CreateMode::Ephemeral).await;
+        if !upgrading {
+            assert!(matches!(ephemeral, Err(client::zk::Error::EphemeralOnLocalSession)), "{ephemeral:?}");
+            zk.set("/kept", b"3", None).await.expect("the session goes on");
+            continue;
+        }
+        ephemeral.expect("it is everybody's now");
+        let addresses = [here, there].map(|member| ensemble.member(member).address().to_string());
+        let mover = Coordinator::builder(addresses.join(",")).connect().await.expect("a session");
+        mover.create("/moves", b"", CreateMode::Ephemeral).await.expect("it is everybody's now");
+        let session = mover.session_id();
+        ensemble.member_mut(here).kill().expect("killed");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while mover.get("/moves").await.is_err() {
+            assert!(Instant::now() < deadline, "it did not go on elsewhere");
+        }
+        assert_eq!(mover.session_id(), session, "what everybody knows goes on elsewhere");
+    }
 }

@@ -215,7 +215,7 @@ impl Both {
         let session = SESSIONS[step.session];
         let time_ms = 1_000_000 + self.model.zxid as i64 * 7;
         let identities = WHO[step.who].iter().map(|(scheme, id)| IdentityRecord { scheme, id }).collect();
-        let rules = Rules { skip_acl: step.skip_acl, enforce_quota: step.enforce_quota };
+        let rules = Rules { skip_acl: step.skip_acl, enforce_quota: step.enforce_quota, ..Rules::default() };
         // A session that ended comes back now and then.
         let op = match self.model.sessions.contains_key(&session) {
             false if step.snapshot.is_multiple_of(2) => Op::CreateSession { timeout_ms: 4000 },

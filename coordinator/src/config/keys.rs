@@ -58,7 +58,6 @@ const CLIENT: &str = "it is a setting of clients";
 const PURGE: &str =
     "containers and TTL nodes are deleted within milliseconds of being due, not by a periodic sweep";
 
-const LOCAL_SESSIONS: &str = "every session is known to all members, so its client may go to any of them";
 const OBSERVERS: &str = "observers always keep log and snapshots";
 const DIAL: &str = "a link that is down is dialled again within a second";
 const PINGS: &str = "members prove to each other several times a second that they live (rookery.pingMs)";
@@ -371,8 +370,12 @@ pub const KEYS: &[Key] = &[
         "false",
         "Serve read-only clients while there is no quorum; also allows the isro command",
     ),
-    inert("localSessionsEnabled", LOCAL_SESSIONS),
-    inert("localSessionsUpgradingEnabled", LOCAL_SESSIONS),
+    honoured("localSessionsEnabled", "false", "In an ensemble, new sessions are known to their server only"),
+    honoured(
+        "localSessionsUpgradingEnabled",
+        "false",
+        "A local session that creates an ephemeral znode becomes known to all, instead of being refused",
+    ),
     honoured("sslQuorum", "false", "TLS between members"),
     honoured("sslQuorumReloadCertFiles", "false", "Use changed stores for new links without a restart"),
     honoured(

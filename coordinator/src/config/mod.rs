@@ -123,6 +123,10 @@ pub struct SessionConfig {
     pub timeout_max: Duration,
     /// How long a new connection may take to send its handshake.
     pub handshake_timeout: Duration,
+    /// In an ensemble, a new session is known to its server only.
+    pub local: bool,
+    /// Such a session becomes known to all when it creates an ephemeral znode; else it may not.
+    pub upgrade_local: bool,
 }
 
 /// Where and how data is kept.

@@ -90,6 +90,8 @@ impl Reader<'_> {
                 limits::HANDSHAKE_SECONDS_DEFAULT * 1000,
                 1..=600_000,
             ),
+            local: self.flag("localSessionsEnabled", false),
+            upgrade_local: self.flag("localSessionsUpgradingEnabled", false),
         };
         if session.timeout_min > session.timeout_max {
             self.wrong(

@@ -209,9 +209,8 @@ impl Member {
 
     fn execute(&mut self, now: Now, entry: Entry) {
         let Entry { zxid, origin, serial, bytes, .. } = entry;
-        let serial = (origin == self.replica.id()).then_some(serial);
         self.delivered += 1;
-        if let Err(error) = self.service.committed(zxid, serial, &bytes, now) {
+        if let Err(error) = self.service.committed(zxid, (origin.0, serial), &bytes, now) {
             self.failure.get_or_insert((zxid, error));
         }
         if !self.alone {

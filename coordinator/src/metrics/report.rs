@@ -62,7 +62,7 @@ impl Report<'_> {
             ("open_file_descriptor_count", "Open files", whole(process.open_files)),
             ("max_file_descriptor_count", "Files that may be open", whole(process.open_files_max)),
             ("global_sessions", "Sessions", whole(server.sessions)),
-            ("local_sessions", "Sessions known to this server only", Value::Whole(0)),
+            ("local_sessions", "Sessions known to this server only", whole(server.local_sessions)),
             ("uptime", "Milliseconds since the server began to serve", whole(server.uptime_ms)),
             (
                 "connection_drop_probability",

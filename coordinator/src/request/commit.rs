@@ -47,16 +47,18 @@ const DIGESTS_KEPT: usize = 100;
 const SLOW_NOTED_MAX: usize = 16;
 
 impl Service {
-    /// Executes the next command of the agreed order; `serial` says which proposal of ours it was, if it was ours.
+    /// Executes the next command of the agreed order, which was this proposal of this server.
     pub fn committed(
         &mut self,
         zxid: Zxid,
-        serial: Option<u64>,
+        (origin, serial): (u8, u64),
         bytes: &Bytes,
         now: Now,
     ) -> Result<(), CommandError> {
         let mut changes = std::mem::take(&mut self.changes);
         let outcome = self.tree.execute(zxid, bytes, &mut changes)?;
+        self.note_owner(self.tree.asker(), origin);
+        let serial = (origin == self.settings.server_id).then_some(serial);
         if zxid.0.is_multiple_of(DIGEST_EVERY) {
             self.digests.push_back((zxid, self.tree.digest()));
             if self.digests.len() > DIGESTS_KEPT {

@@ -44,6 +44,17 @@ pub(super) struct Doubt {
     zxid: Zxid,
 }
 
+/// Who wants to take up a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asker {
+    Connection(ConnectionId),
+    /// Another server, for a connection of its own.
+    Server {
+        id: u8,
+        serial: u64,
+    },
+}
+
 /// What ties a server to the others.
 #[derive(Debug, Default)]
 pub(super) struct Ties {
@@ -55,12 +66,17 @@ pub(super) struct Ties {
     given_up: bool,
     /// To a server, or to the leader.
     letters: BTreeMap<Option<u8>, Vec<Letter>>,
-    /// As leader: which server a session is on.
+    /// Which server a session is on. Only the leader knows for certain; the others, who may be leaders next, know from where
+    /// its last write came.
     pub(super) owners: BTreeMap<SessionId, u8>,
+    /// As leader: sessions whose beginning is on its way through the log.
+    pub(super) beginning: std::collections::BTreeSet<SessionId>,
     /// As follower: sessions that gave a sign of life.
     touched: std::collections::BTreeSet<SessionId>,
     /// Connections whose session the leader has to know.
     reattaching: BTreeMap<u64, (ConnectionId, SessionId)>,
+    /// As leader: who wants to take up a session whose end is on its way through the log.
+    waiting_for_ends: Vec<(SessionId, Asker)>,
     doubts: std::collections::VecDeque<Doubt>,
     next_ticket: u64,
     /// As leader: a change of the members is on its way.
@@ -93,6 +109,7 @@ impl Service {
         self.ties.duty = duty;
         let tick_ms = self.settings.session.tick.as_millis() as u64;
         self.clock = SessionClock::new(tick_ms, now.monotonic_ms());
+        self.local.renew();
         match duty {
             Duty::Idle => return,
             Duty::Following => {}
@@ -137,8 +154,9 @@ impl Service {
         self.proposals.clear();
         self.ending.clear();
         self.reaping.clear();
-        let Ties { registered, next_ticket, .. } = std::mem::take(&mut self.ties);
-        self.ties = Ties { registered, next_ticket, idle_since_us: now.monotonic_us, ..Ties::default() };
+        let Ties { registered, next_ticket, owners, .. } = std::mem::take(&mut self.ties);
+        let idle_since_us = now.monotonic_us;
+        self.ties = Ties { registered, next_ticket, owners, idle_since_us, ..Ties::default() };
     }
 
     /// Sends idle clients away when it takes too long; they may find a better server.
@@ -209,7 +227,9 @@ impl Service {
     }
 
     pub(super) fn touch(&mut self, session: SessionId) {
-        if self.ties.duty == Duty::Following {
+        if self.local.contains(session) {
+            self.local.touch(session);
+        } else if self.ties.duty == Duty::Following {
             self.ties.touched.insert(session);
         } else {
             self.clock.touch(session);
@@ -259,12 +279,11 @@ impl Service {
                 }
                 (Duty::Leading, Letter::Revalidate { serial, session, timeout_ms }) => {
                     let session = SessionId(session);
-                    let alive = self.is_alive(session);
-                    if alive {
-                        self.clock.set_timeout(session, timeout_ms);
+                    let asker = Asker::Server { id: from, serial };
+                    if self.may_go_on(session, timeout_ms, asker) {
                         self.ties.owners.insert(session, from);
+                        self.send_letter(Some(from), Letter::Revalidated { serial, alive: true });
                     }
-                    self.send_letter(Some(from), Letter::Revalidated { serial, alive });
                 }
                 (Duty::Leading, Letter::Touch { sessions }) => {
                     sessions.into_iter().for_each(|session| self.clock.touch(SessionId(session)));
@@ -300,19 +319,26 @@ impl Service {
             Op::CloseSession => {
                 self.ending.insert(session);
             }
-            _ if *self.ties.owners.entry(session).or_insert(from) != from => {
+            _ if command.rules.local_session => {}
+            _ if !self.is_on(session, from) => {
                 return self.send_letter(Some(from), Letter::Refused { serial });
             }
             _ => self.clock.touch(session),
         }
         command.time_ms = now.wall_ms;
-        command.rules =
-            Rules { skip_acl: self.settings.auth.skip_acl, enforce_quota: self.settings.tree.enforce_quota };
+        command.rules = Rules {
+            skip_acl: self.settings.auth.skip_acl,
+            enforce_quota: self.settings.tree.enforce_quota,
+            ..command.rules
+        };
         self.give_order(from, serial, command);
     }
 
     /// As leader, or alone: proposes a command. What it takes to change the members is decided here.
     pub(super) fn give_order(&mut self, origin: u8, serial: u64, mut command: Command<'_>) {
+        if let Op::CreateSession { .. } = command.op {
+            self.ties.beginning.insert(SessionId(command.session));
+        }
         if let Op::Reconfig { .. } = command.op {
             match self.change_members(&command) {
                 Ok(membership) => {
@@ -397,14 +423,78 @@ impl Service {
     /// As leader: whether a session of one of our own clients has moved away.
     pub(super) fn has_moved(&mut self, session: SessionId) -> bool {
         let own = self.settings.server_id;
-        self.ties.duty == Duty::Leading && *self.ties.owners.entry(session).or_insert(own) != own
+        self.ties.duty == Duty::Leading && !self.local.contains(session) && !self.is_on(session, own)
+    }
+
+    /// As leader: whether a session is on a server. If nobody has said where it is, it is there from now on; one that is over
+    /// is nowhere.
+    fn is_on(&mut self, session: SessionId, server: u8) -> bool {
+        match self.ties.owners.get(&session).copied() {
+            Some(owner) => owner == server,
+            None if self.is_alive(session) => {
+                self.ties.owners.insert(session, server);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A write of a session came from a server. A write that it sent before, on a connection that it has left, must find no
+    /// leader that takes it from another.
+    pub(super) fn note_owner(&mut self, session: SessionId, server: u8) {
+        let learns = matches!(self.ties.duty, Duty::Idle | Duty::Following);
+        if learns && self.ties.owners.get(&session) != Some(&server) && self.tree.sessions().contains(session)
+        {
+            self.ties.owners.insert(session, server);
+        }
     }
 
     pub(super) fn is_alive(&self, session: SessionId) -> bool {
-        self.tree.sessions().contains(session) && !self.ending.contains(&session)
+        let begun = self.tree.sessions().contains(session) || self.ties.beginning.contains(&session);
+        begun && !self.ending.contains(&session)
     }
 
     // ---- Sessions that come from elsewhere ----
+
+    /// As leader, or alone: whether a session can be taken up. If not, the asker is told so, but not before it is agreed: a
+    /// leader that wants to end a session may itself be deposed first.
+    pub(super) fn may_go_on(&mut self, session: SessionId, timeout_ms: u32, asker: Asker) -> bool {
+        if self.is_alive(session) {
+            self.clock.set_timeout(session, timeout_ms);
+            return true;
+        }
+        if self.ending.contains(&session) && self.tree.sessions().contains(session) {
+            if let Asker::Connection(id) = asker
+                && let Some(connection) = self.clients.get_mut(id)
+            {
+                connection.phase = Phase::Opening;
+            }
+            self.ties.waiting_for_ends.push((session, asker));
+        } else {
+            self.tell_over(asker);
+        }
+        false
+    }
+
+    /// A session is over: whoever wanted to take it up is told.
+    pub(super) fn tell_who_waits_for_end(&mut self, session: SessionId) {
+        if self.ties.waiting_for_ends.is_empty() {
+            return;
+        }
+        let all = std::mem::take(&mut self.ties.waiting_for_ends);
+        let (told, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(|(of, _)| *of == session);
+        self.ties.waiting_for_ends = kept;
+        told.into_iter().for_each(|(_, asker)| self.tell_over(asker));
+    }
+
+    fn tell_over(&mut self, asker: Asker) {
+        match asker {
+            Asker::Connection(id) => self.tell_expired(id),
+            Asker::Server { id, serial } => {
+                self.send_letter(Some(id), Letter::Revalidated { serial, alive: false });
+            }
+        }
+    }
 
     /// Asks the leader about a session that a client brought along.
     pub(super) fn revalidate(&mut self, id: ConnectionId, session: SessionId, timeout_ms: u32) {

@@ -4,6 +4,7 @@ use client::wire::zk::{ConnectRequest, ConnectResponse, SessionId, Zxid};
 
 use super::auth::{is_session_password, session_password};
 use super::connection::Phase;
+use super::duty::Asker;
 use super::{Duty, Now, Service};
 use crate::tree::Outcome;
 use crate::tree::command::Op;
@@ -45,7 +46,8 @@ impl Service {
 
     fn open_session(&mut self, id: ConnectionId, timeout_ms: u32, now: Now) {
         let limits = &self.settings.limits;
-        let full = self.tree.sessions().count() + self.pending.len() >= limits.sessions_max as usize
+        let sessions = self.tree.sessions().count() + self.local.count() + self.pending.len();
+        let full = sessions >= limits.sessions_max as usize
             || self.disk_full
             || self.memory_bytes() >= limits.memory_bytes_max;
         if full {
@@ -53,6 +55,10 @@ impl Service {
             return;
         }
         let session = self.new_session_id();
+        if self.opens_local_sessions() {
+            self.local.add(session, timeout_ms);
+            return self.attach(id, session);
+        }
         self.ties.owners.insert(session, self.settings.server_id);
         let connection = self.clients.get_mut(id).expect("the caller looked it up");
         connection.phase = Phase::Opening;
@@ -77,15 +83,17 @@ impl Service {
             return self.tell_expired(id);
         }
         self.clients.metrics.connection_revalidate_count += 1;
+        if self.local.contains(session) {
+            self.local.set_timeout(session, timeout_ms);
+            return self.replace_connection(id, session);
+        }
         if self.duty() == Duty::Following {
             return self.revalidate(id, session, timeout_ms);
         }
-        if !self.is_alive(session) {
-            return self.tell_expired(id);
+        if self.may_go_on(session, timeout_ms, Asker::Connection(id)) {
+            self.ties.owners.insert(session, self.settings.server_id);
+            self.replace_connection(id, session);
         }
-        self.clock.set_timeout(session, timeout_ms);
-        self.ties.owners.insert(session, self.settings.server_id);
-        self.replace_connection(id, session);
     }
 
     /// The session is on this connection from now on.
@@ -121,6 +129,7 @@ impl Service {
         _now: Now,
     ) {
         let timeout_ms = self.tree.sessions().get(session).map_or(0, |session| session.timeout_ms);
+        self.ties.beginning.remove(&session);
         // A client that left meanwhile has a session all the same, until it is silent for too long.
         if self.keeps_time() {
             self.clock.add(session, timeout_ms);
@@ -143,6 +152,7 @@ impl Service {
         self.clock.remove(session);
         self.ending.remove(&session);
         self.ties.owners.remove(&session);
+        self.tell_who_waits_for_end(session);
         if let Some(id) = asked_by {
             self.answer_write(id, serial, zxid, &Outcome::SessionClosed, now);
         }

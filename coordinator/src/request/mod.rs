@@ -17,6 +17,7 @@ pub mod connection;
 mod duty;
 mod handshake;
 pub mod letter;
+mod local_sessions;
 mod read;
 mod reaper;
 mod reconfig;
@@ -113,6 +114,8 @@ pub struct Service {
     tree: Tree,
     watches: Watches,
     clock: SessionClock,
+    /// Sessions that only this server knows, see [`local_sessions`].
+    local: SessionClock,
     clients: Clients,
     /// Which connection a session is on.
     attached: HashMap<SessionId, ConnectionId, foldhash::fast::FixedState>,
@@ -144,6 +147,7 @@ impl Service {
         let hash_seed = u64::from_le_bytes(*randomness.draw().first_chunk().expect("32 bytes"));
         let tick_ms = settings.session.tick.as_millis() as u64;
         let clock = SessionClock::new(tick_ms, now.monotonic_ms());
+        let local = SessionClock::new(tick_ms, now.monotonic_ms());
         // Numbers of an earlier life of this server may still be under way.
         let next_serial = u64::from_le_bytes(*randomness.draw().first_chunk().expect("32 bytes")) >> 8;
         Service {
@@ -151,6 +155,7 @@ impl Service {
             tree,
             watches: Watches::new(hash_seed),
             clock,
+            local,
             clients: Clients::default(),
             attached: HashMap::default(),
             ending: BTreeSet::new(),
@@ -313,6 +318,7 @@ impl Service {
         self.digests.clear();
         // Session numbers go on where they were: the counts of starts never go back.
         self.tree = tree;
+        self.ties.owners.retain(|session, _| self.tree.sessions().contains(*session));
         let tick_ms = self.settings.session.tick.as_millis() as u64;
         self.clock = SessionClock::new(tick_ms, now.monotonic_ms());
         for (id, session) in self.tree.sessions().iter().filter(|_| keeps_time) {
@@ -350,6 +356,11 @@ impl Service {
 
     pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {
         self.clients.get(id)
+    }
+
+    /// Sessions that only this server knows.
+    pub fn local_sessions(&self) -> &SessionClock {
+        &self.local
     }
 
     /// The connection a session is on.
@@ -502,8 +513,9 @@ impl Service {
         let mut reader = Reader::new(frame);
         let Ok(header) = RequestHeader::decode(&mut reader) else { return };
         match Request::decode(header.op, &mut reader) {
+            Ok(Request::CloseSession) => self.close_local_session(id, header.xid),
             Ok(request) if command::is_write(&request) => {
-                let code = self.refusal(&request).unwrap_or(ErrorCode::SystemError);
+                let code = self.refusal(id, &request).unwrap_or(ErrorCode::SystemError);
                 self.clients.reply_error(id, header.xid, self.tree.zxid().to_wire(), code);
             }
             Ok(request) => self.read(id, header.xid, &request),
@@ -531,9 +543,10 @@ impl Service {
     }
 
     /// Why a write cannot become a command at all.
-    fn refusal(&mut self, request: &Request<'_>) -> Option<ErrorCode> {
+    fn refusal(&mut self, id: ConnectionId, request: &Request<'_>) -> Option<ErrorCode> {
         match command::operation(request, self.settings.tree.extended_types) {
             Err(code) => Some(code),
+            Ok(op) if self.is_not_for_local(id, &op) => Some(ErrorCode::EphemeralOnLocalSession),
             Ok(_) => self.refusal_to_grow(request),
         }
     }
@@ -557,13 +570,19 @@ impl Service {
             return self.wait(id, Waiting::Held { frame: frame.into() }, frame.len());
         }
         let op = match command::operation(request, self.settings.tree.extended_types) {
-            Ok(op) if self.refusal_to_grow(request).is_none() => op,
+            Ok(op) if self.refusal_to_grow(request).is_none() && !self.is_not_for_local(id, &op) => op,
             _ => return self.answer_in_turn(id, frame, now),
         };
         if let Request::Create(Create { path, .. }) | Request::SetData { path, .. } = request {
             self.clients.metrics.write_per_namespace.record(path, frame.len() as u64);
         }
         let session = self.clients.get(id).map(|connection| connection.session).unwrap_or_default();
+        if matches!(request, Request::CloseSession) && self.local.contains(session) {
+            return self.leave_local_session(id, frame, now);
+        }
+        if op.makes_ephemeral() {
+            self.upgrade_local_session(session, now);
+        }
         if !matches!(request, Request::CloseSession) && self.has_moved(session) {
             self.clients.close(id);
             return;
@@ -639,6 +658,7 @@ impl Service {
             rules: Rules {
                 skip_acl: self.settings.auth.skip_acl,
                 enforce_quota: self.settings.tree.enforce_quota,
+                local_session: self.local.contains(session),
             },
             op,
         };

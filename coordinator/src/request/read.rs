@@ -9,6 +9,7 @@ use client::wire::zk::{
 };
 
 use super::Service;
+use super::connection::Phase;
 use crate::limits;
 use crate::tree::acl;
 use crate::tree::arena::NodeId;
@@ -22,7 +23,9 @@ impl Service {
     pub(super) fn read(&mut self, id: ConnectionId, xid: i32, request: &Request<'_>) {
         let Some(connection) = self.clients.get_mut(id) else { return };
         connection.counters.last_op = Some(request.op());
-        let answered = match self.ending.contains(&connection.session) {
+        // Who asked for the end of its session itself is still answered what it asked before.
+        let over = connection.phase != Phase::Leaving && self.ending.contains(&connection.session);
+        let answered = match over {
             true => Err(ErrorCode::SessionExpired),
             false => self.try_read(id, xid, request),
         };

@@ -16,6 +16,7 @@ impl Service {
     pub fn tick(&mut self, now: Now) {
         self.lose_patience(now);
         self.report_touches();
+        self.end_silent_local_sessions(now);
         if !self.keeps_time() {
             return;
         }

@@ -54,6 +54,22 @@ impl SessionClock {
         self.sessions.remove(&session);
     }
 
+    pub fn contains(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    pub fn count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Everybody has the full timeout ahead again.
+    pub fn renew(&mut self) {
+        let (served_ms, tick_ms) = (self.served_ms, self.tick_ms);
+        for entry in self.sessions.values_mut() {
+            entry.deadline_ms = entry.deadline_ms.max(deadline(served_ms, entry.timeout_ms, tick_ms));
+        }
+    }
+
     /// The session gave a sign of life.
     pub fn touch(&mut self, session: SessionId) {
         let (served_ms, tick_ms) = (self.served_ms, self.tick_ms);

@@ -9,6 +9,7 @@ use client::wire::zk::{
 };
 
 use super::*;
+use crate::tree::command::LEVEL_OF_LOCAL_SESSIONS;
 use crate::tree::watches::ConnectionId as Id;
 
 const TICK_MS: u64 = 100;
@@ -43,7 +44,11 @@ fn event(kind: client::wire::zk::EventType, path: &str, zxid: i64) -> Got {
 
 impl Shell {
     fn with(limits: impl FnOnce(&mut LimitsConfig)) -> Shell {
-        let mut limits_config = LimitsConfig {
+        Shell::configured(Duty::Alone, |settings| limits(&mut settings.limits))
+    }
+
+    fn configured(duty: Duty, change: impl FnOnce(&mut Settings)) -> Shell {
+        let limits = LimitsConfig {
             frame_bytes_max: 1 << 20,
             connections_per_address: None,
             connections_max: 100,
@@ -57,16 +62,17 @@ impl Shell {
             watches_per_connection_max: 100,
             slow_operation: None,
         };
-        limits(&mut limits_config);
-        let settings = Settings {
+        let mut settings = Settings {
             server_id: 1,
             session: SessionConfig {
                 tick: Duration::from_millis(TICK_MS),
                 timeout_min: Duration::from_millis(TIMEOUT_MS),
                 timeout_max: Duration::from_millis(5 * TIMEOUT_MS),
                 handshake_timeout: Duration::from_secs(10),
+                local: false,
+                upgrade_local: false,
             },
-            limits: limits_config,
+            limits,
             tree: TreeConfig {
                 extended_types: true,
                 enforce_quota: false,
@@ -88,10 +94,21 @@ impl Shell {
             leader_serves: true,
             members_text: None,
         };
+        change(&mut settings);
         let now = Now { monotonic_us: 0, wall_ms: 1_000_000 };
         let service = Service::new(settings, Tree::new(1), [7; 32], now);
         let mut shell = Shell { service, queue: VecDeque::new(), zxid: 0, now };
-        shell.service.stand(Duty::Alone, now);
+        shell.service.stand(duty, now);
+        shell.commit_all();
+        shell
+    }
+
+    /// A leader whose clients' sessions are its own.
+    fn with_local_sessions(upgrade: bool) -> Shell {
+        let mut shell = Shell::configured(Duty::Leading, |settings| {
+            (settings.session.local, settings.session.upgrade_local) = (true, upgrade);
+        });
+        shell.service.raise(LEVEL_OF_LOCAL_SESSIONS, shell.now);
         shell.commit_all();
         shell
     }
@@ -109,7 +126,8 @@ impl Shell {
         self.collect();
         let Some(next) = self.queue.pop_front() else { return false };
         self.zxid += 1;
-        self.service.committed(Zxid(self.zxid), Some(next.serial), &next.bytes, self.now).unwrap();
+        let whose = (next.origin, next.serial);
+        self.service.committed(Zxid(self.zxid), whose, &next.bytes, self.now).unwrap();
         self.collect();
         true
     }
@@ -410,12 +428,26 @@ fn silence_ends_a_session_and_a_sign_of_life_does_not() {
         shell.pass(TIMEOUT_MS / 10);
     }
     shell.hello(3, quiet.session, &quiet.password, 0, Some(false));
-    assert_eq!(ConnectResponse::decode(&shell.out(3)[4..]), Ok(ConnectResponse::expired(Some(false))));
     assert!(shell.service.tree().lookup("/e").is_some(), "its end is not agreed yet");
+    assert!(shell.out(3).is_empty(), "so nobody is told of it");
     shell.commit_all();
+    assert_eq!(ConnectResponse::decode(&shell.out(3)[4..]), Ok(ConnectResponse::expired(Some(false))));
     assert!(shell.service.tree().lookup("/e").is_none(), "ephemerals go with it");
     assert!(shell.service.is_closing(Id(1)) && !shell.service.is_closing(Id(2)));
     assert!(shell.service.tree().sessions().contains(lively.session));
+}
+
+#[test]
+fn what_was_asked_before_the_end_of_a_session_is_answered() {
+    let mut shell = Shell::new();
+    shell.open(1);
+    let before = shell.zxid as i64;
+    shell.send(1, 1, &create("/a"));
+    shell.send(1, 2, &Request::GetChildren { path: "/a".into(), watch: false });
+    shell.send(1, 3, &Request::CloseSession);
+    shell.commit_all();
+    let none = Got::Reply { xid: 2, zxid: before + 1, error: 0, body: vec![0; 4] };
+    assert_eq!(shell.got(1), [created(1, before + 1, "/a"), none, ok(3, before + 2)]);
 }
 
 #[test]
@@ -431,6 +463,71 @@ fn the_end_of_a_session_is_answered_before_its_connection_ends() {
     assert!(shell.service.is_closing(Id(1)));
     assert!(!shell.service.tree().sessions().contains(session));
     assert!(shell.service.tree().lookup("/b").is_none());
+}
+
+#[test]
+fn a_local_session_costs_the_log_nothing_until_it_needs_an_ephemeral() {
+    let mut shell = Shell::with_local_sessions(true);
+    let before = shell.zxid as i64;
+    let opened = shell.open(1);
+    assert!(shell.service.take_proposals().is_empty());
+    let known = |shell: &Shell| {
+        (shell.service.local_sessions().count(), shell.service.tree().sessions().contains(opened.session))
+    };
+    assert_eq!(known(&shell), (1, false));
+    shell.send(1, 1, &create("/a"));
+    shell.send(1, 2, &create_as("/a/e", 1, b""));
+    shell.send(1, 3, &create("/a/b"));
+    shell.commit_all();
+    assert_eq!(
+        shell.got(1),
+        [created(1, before + 1, "/a"), created(2, before + 3, "/a/e"), created(3, before + 4, "/a/b")]
+    );
+    assert_eq!(known(&shell), (0, true));
+    shell.pass(2 * TIMEOUT_MS);
+    shell.commit_all();
+    assert_eq!(known(&shell), (0, false), "it ends as any other");
+    assert!(shell.service.tree().lookup("/a/e").is_none());
+}
+
+#[test]
+fn a_local_session_that_may_not_become_everybodys_has_no_ephemerals() {
+    let mut shell = Shell::with_local_sessions(false);
+    let before = shell.zxid as i64;
+    shell.open(1);
+    shell.send(1, 1, &create("/a"));
+    shell.send(1, 2, &create_as("/a/e", 1, b""));
+    let Request::Create(ephemeral) = create_as("/b", 1, b"") else { unreachable!("a create") };
+    shell.send(1, 3, &Request::Multi(vec![MultiOp::Create(ephemeral)]));
+    shell.send(1, 4, &exists("/a", false));
+    shell.send(1, 5, &Request::CloseSession);
+    shell.commit_all();
+    let refused = |xid| failed(xid, before + 1, ErrorCode::EphemeralOnLocalSession);
+    let got = shell.got(1);
+    assert_eq!(got[..3], [created(1, before + 1, "/a"), refused(2), refused(3)]);
+    assert!(matches!(got[3], Got::Reply { xid: 4, error: 0, .. }), "{got:?}");
+    assert_eq!(got[4..], [ok(5, before + 1)]);
+    assert!(shell.service.is_closing(Id(1)));
+    assert_eq!(shell.service.local_sessions().count(), 0);
+    assert_eq!(shell.zxid as i64, before + 1, "only the first create went through the log");
+}
+
+#[test]
+fn a_local_session_can_be_taken_up_where_it_is_and_ends_of_silence() {
+    let mut shell = Shell::with_local_sessions(true);
+    let opened = shell.open(1);
+    shell.service.disconnect(Id(1));
+    shell.pass(TIMEOUT_MS / 2);
+    shell.hello(2, opened.session, &opened.password, 0, None);
+    assert_eq!(ConnectResponse::decode(&shell.out(2)[4..]).unwrap().session, opened.session);
+    shell.pass(TIMEOUT_MS / 2);
+    shell.send(2, -2, &Request::Ping);
+    shell.pass(TIMEOUT_MS / 2);
+    assert!(!shell.service.is_closing(Id(2)), "it gave a sign of life");
+    shell.pass(TIMEOUT_MS + 2 * TICK_MS);
+    assert!(shell.service.is_closing(Id(2)));
+    shell.hello(3, opened.session, &opened.password, 0, None);
+    assert_eq!(ConnectResponse::decode(&shell.out(3)[4..]).unwrap().session, SessionId::NONE);
 }
 
 #[test]

@@ -166,6 +166,7 @@ impl Core {
             handshakes: self.handshakes(|counts| &counts.under_way),
             outstanding: service.outstanding() as u64,
             sessions: tree.sessions().count() as u64,
+            local_sessions: service.local_sessions().count() as u64,
             uptime_ms: self.started.elapsed().as_millis() as u64,
             packets_received: metrics.packets_received,
             packets_sent: metrics.packets_sent,
@@ -186,7 +187,10 @@ impl Core {
     fn sessions_view(&self) -> SessionsView {
         let now_ms = self.now().wall_ms;
         let number = |session: client::wire::zk::SessionId| SessionNumber(session.0);
-        let by_time_left = self.member.service.clock().by_time_left();
+        let mut by_time_left = self.member.service.clock().by_time_left();
+        for (left_ms, sessions) in self.member.service.local_sessions().by_time_left() {
+            by_time_left.entry(left_ms).or_default().extend(sessions);
+        }
         let at = |left_ms: &u64| now_ms + *left_ms as i64;
         let sessions = by_time_left
             .iter()

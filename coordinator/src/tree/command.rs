@@ -8,8 +8,11 @@ use client::wire::zk::Acl;
 use serde::{Deserialize, Serialize};
 
 /// The highest feature level that this release supports. A command of a kind, or with a meaning, that earlier releases do
-/// not know may only be proposed at a level that they do not support. 1: levels themselves.
+/// not know may only be proposed at a level that they do not support. 1: levels themselves, and local sessions.
 pub const FEATURE_LEVEL: u16 = 1;
+
+/// From this level on, [`Rules::local_session`] is understood.
+pub const LEVEL_OF_LOCAL_SESSIONS: u16 = 1;
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +40,9 @@ pub struct Rules {
     /// Hard quotas refuse instead of being noted.
     #[serde(default)]
     pub enforce_quota: bool,
+    /// The session that asks is known to its server and not to the tree.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local_session: bool,
 }
 
 impl Rules {
@@ -174,6 +180,15 @@ impl Op<'_> {
         }
     }
 
+    /// Whether it makes an ephemeral znode, if it succeeds.
+    pub fn makes_ephemeral(&self) -> bool {
+        match self {
+            Op::Create(create) => create.lifetime == LifetimeRecord::Ephemeral,
+            Op::Multi(ops) => ops.iter().any(Op::makes_ephemeral),
+            _ => false,
+        }
+    }
+
     /// The path it is about, if it is about one.
     pub fn path(&self) -> &str {
         match self {
@@ -286,7 +301,7 @@ mod tests {
                 session: -5,
                 time_ms: 1_700_000_000_000,
                 identities: vec![IdentityRecord { scheme: "ip", id: "127.0.0.1" }],
-                rules: Rules { skip_acl: false, enforce_quota: true },
+                rules: Rules { enforce_quota: true, ..Rules::default() },
                 op,
             };
             let bytes = command.encode();

@@ -88,7 +88,8 @@ impl<'c> Execution<'_, 'c> {
     }
 
     fn require_session(&self) -> Result<(), ErrorCode> {
-        if self.tree.sessions.contains(self.session()) { Ok(()) } else { Err(ErrorCode::SessionExpired) }
+        let known = self.rules().local_session || self.tree.sessions.contains(self.session());
+        if known { Ok(()) } else { Err(ErrorCode::SessionExpired) }
     }
 
     fn require(&self, id: NodeId, wanted: i32) -> Result<(), ErrorCode> {
@@ -105,6 +106,9 @@ impl<'c> Execution<'_, 'c> {
 
     fn create(&mut self, create: &CreateOp<'c>) -> Result<Outcome<'c>, ErrorCode> {
         self.require_session()?;
+        if create.lifetime == LifetimeRecord::Ephemeral && !self.tree.sessions.contains(self.session()) {
+            return Err(ErrorCode::EphemeralOnLocalSession);
+        }
         let parent_path = parent_of(create.path)?;
         let acl = acl::checked(&create.acl, &self.command.identities)?;
         let parent = self.existing(parent_path)?;

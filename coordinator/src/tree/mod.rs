@@ -100,6 +100,8 @@ pub struct Tree {
     lifetimes: Lifetimes,
     /// The last command executed.
     zxid: Zxid,
+    /// Who asked for it.
+    asker: SessionId,
     digest: u64,
     /// What session passwords derive from; empty until the first start.
     secret: Vec<u8>,
@@ -159,6 +161,7 @@ impl Tree {
             quotas: QuotaPaths::default(),
             lifetimes: Lifetimes::default(),
             zxid: Zxid::ZERO,
+            asker: SessionId::NONE,
             digest: 0,
             secret: Vec::new(),
             starts: BTreeMap::new(),
@@ -177,6 +180,11 @@ impl Tree {
     /// The last command executed.
     pub fn zxid(&self) -> Zxid {
         self.zxid
+    }
+
+    /// The session that asked for the last command.
+    pub fn asker(&self) -> SessionId {
+        self.asker
     }
 
     /// The running digest: equal histories, equal numbers.
@@ -384,7 +392,7 @@ impl Tree {
     ) -> Result<Outcome<'c>, CommandError> {
         assert!(zxid > self.zxid, "commands are executed in order: {zxid} after {}", self.zxid);
         let command = Command::decode(bytes)?;
-        self.zxid = zxid;
+        (self.zxid, self.asker) = (zxid, SessionId(command.session));
         let mut run = Execution { tree: self, zxid, command: &command, changes };
         let outcome = run.op(&command.op).unwrap_or_else(Outcome::Failed);
         self.digest = digest::advance(self.digest, zxid, bytes, outcome.code());

@@ -112,6 +112,8 @@ pub struct Oracle {
     pub attached: BTreeMap<i64, u64>,
     /// Sessions whose end is in the log.
     pub ending: Vec<i64>,
+    /// Connections that want to take up one of those: they are told when it is over.
+    pub waiting_for_ends: Vec<(i64, u64)>,
     /// Whether writes that need room are refused.
     pub disk_full: bool,
     /// Whether clients are served.
@@ -271,20 +273,26 @@ impl Oracle {
             let who = self.at(id).who.clone();
             return Consequence::Proposal(Asked { connection: id, session: 0, who, request: None });
         }
-        if let Some(before) = self.attached.remove(&session) {
-            self.at(before).stage = Stage::Over;
-        }
-        let alive = self.model.sessions.contains_key(&session) && !self.ending.contains(&session);
         let known = self.passwords.get(&session).is_some_and(|known| known == password);
-        if alive && known {
-            self.attach(id, session);
+        if !known || !self.model.sessions.contains_key(&session) {
+            self.tell_expired(id);
+        } else if self.ending.contains(&session) {
+            self.at(id).stage = Stage::Opening;
+            self.waiting_for_ends.push((session, id));
         } else {
-            let mut frame = Vec::new();
-            ConnectResponse::expired(Some(false)).write(&mut frame);
-            self.expect(id, "C10", frame);
-            self.at(id).stage = Stage::Over;
+            if let Some(before) = self.attached.remove(&session) {
+                self.at(before).stage = Stage::Over;
+            }
+            self.attach(id, session);
         }
         Consequence::Nothing
+    }
+
+    fn tell_expired(&mut self, id: u64) {
+        let mut frame = Vec::new();
+        ConnectResponse::expired(Some(false)).write(&mut frame);
+        self.expect(id, "C10", frame);
+        self.at(id).stage = Stage::Over;
     }
 
     fn attach(&mut self, id: u64, session: i64) {
@@ -380,6 +388,13 @@ impl Oracle {
         }
         if outcome == Outcome::SessionClosed {
             self.ending.retain(|ending| *ending != session);
+            for (of, id) in std::mem::take(&mut self.waiting_for_ends) {
+                match of == session {
+                    true if self.connections.contains_key(&id) => self.tell_expired(id),
+                    true => {}
+                    false => self.waiting_for_ends.push((of, id)),
+                }
+            }
             for id in asker.into_iter().chain(self.attached.remove(&session)) {
                 self.at(id).stage = Stage::Over;
             }
@@ -472,7 +487,9 @@ impl Oracle {
         if is_write(request) {
             return Err(ErrorCode::SystemError); // The disk was full when it came.
         }
-        if self.ending.contains(&self.connections[&id].session) {
+        // Who ends its session itself is still answered what it asked before.
+        let connection = &self.connections[&id];
+        if connection.stage != Stage::Opening && self.ending.contains(&connection.session) {
             return Err(ErrorCode::SessionExpired);
         }
         match request {

@@ -209,7 +209,8 @@ impl Model {
                 Ok(Outcome::SessionClosed)
             }
             Op::Refused { code } => Err(ErrorCode::from_wire(*code).unwrap_or(ErrorCode::BadArguments)),
-            Op::Reconfig { .. } | Op::Members { .. } | Op::MembersSettled | Op::Raise { .. } => {
+            Op::Raise { .. } => Ok(Outcome::Checked),
+            Op::Reconfig { .. } | Op::Members { .. } | Op::MembersSettled => {
                 unreachable!("who the members are is no business of one server's model")
             }
             Op::Multi(_) => unreachable!("multis do not nest"),
@@ -220,7 +221,15 @@ impl Model {
                 }
                 self.remove_childless(path)
             }
-            _ if !self.sessions.contains_key(&command.session) => Err(ErrorCode::SessionExpired),
+            _ if !command.rules.local_session && !self.sessions.contains_key(&command.session) => {
+                Err(ErrorCode::SessionExpired)
+            }
+            Op::Create(create)
+                if create.lifetime == LifetimeRecord::Ephemeral
+                    && !self.sessions.contains_key(&command.session) =>
+            {
+                Err(ErrorCode::EphemeralOnLocalSession)
+            }
             Op::Create(create) => self.create(command, create),
             Op::Delete { path, version } => {
                 self.require_deletable(command, path)?;

@@ -15,7 +15,7 @@ use super::pipe::{Network, SharedLine, lock};
 use super::stage::Weather;
 use crate::check::service::{Violation, violation};
 use crate::sim::random::Random;
-use crate::sim::solo::Configuration as ServerConfiguration;
+use crate::sim::solo::{Configuration as ServerConfiguration, SERVER};
 use crate::sim::trace::Trace;
 
 /// A command that was executed just now.
@@ -180,7 +180,7 @@ impl Server {
             self.boot(now_ms);
         }
         if let Some(bytes) = self.recovered.pop_front() {
-            return self.execute(None, bytes, now_ms).map(Some);
+            return self.execute((0, 0), bytes, now_ms).map(Some);
         }
         if self.service.as_ref().is_some_and(|service| service.duty() == Duty::Idle) {
             self.open(now_ms);
@@ -205,14 +205,14 @@ impl Server {
         else {
             return Ok(None);
         };
-        self.execute(Some(serial), bytes, now_ms).map(Some)
+        self.execute((SERVER, serial), bytes, now_ms).map(Some)
     }
 
-    fn execute(&mut self, serial: Option<u64>, bytes: Bytes, now_ms: u64) -> Result<Committed, Violation> {
+    fn execute(&mut self, whose: (u8, u64), bytes: Bytes, now_ms: u64) -> Result<Committed, Violation> {
         self.log.push(bytes.clone());
         let zxid = self.log.len() as u64;
         if let Some(service) = &mut self.service
-            && let Err(error) = service.committed(Zxid(zxid), serial, &bytes, Self::now(now_ms))
+            && let Err(error) = service.committed(Zxid(zxid), whose, &bytes, Self::now(now_ms))
         {
             return violation("C7", format!("{zxid:#x} cannot be executed: {error}"));
         }

@@ -9,6 +9,9 @@ use coordinator::request::Settings;
 
 use crate::sim::random::Random;
 
+/// The server's id.
+pub const SERVER: u8 = 1;
+
 /// What a seed draws before anything happens. Small limits make rare paths common.
 #[derive(Debug, Clone)]
 pub struct Configuration {
@@ -56,12 +59,14 @@ impl Configuration {
 
     pub(crate) fn settings(&self) -> Settings {
         Settings {
-            server_id: 1,
+            server_id: SERVER,
             session: SessionConfig {
                 tick: Duration::from_millis(self.tick_ms),
                 timeout_min: Duration::from_millis(self.timeout_ms),
                 timeout_max: Duration::from_millis(self.timeout_ms * 2),
                 handshake_timeout: Duration::from_secs(10),
+                local: false,
+                upgrade_local: false,
             },
             limits: LimitsConfig {
                 frame_bytes_max: 1 << 20,

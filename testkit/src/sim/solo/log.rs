@@ -5,7 +5,7 @@ use coordinator::store::{SnapshotWriter, StoreError};
 use coordinator::tree::command::{Command, Op};
 
 use super::server::InFlight;
-use super::{Planted, World};
+use super::{Planted, SERVER, World};
 use crate::check::service::{Violation, violation};
 
 impl World {
@@ -63,7 +63,7 @@ impl World {
         let asked = self.history[zxid as usize - 1].1.clone();
         self.oracle.committed(zxid, &command, asked.as_ref());
         let now = self.now();
-        if let Err(error) = self.server.service.committed(Zxid(zxid), Some(serial), &bytes, now) {
+        if let Err(error) = self.server.service.committed(Zxid(zxid), (SERVER, serial), &bytes, now) {
             return violation("C7", format!("{zxid:#x} cannot be executed: {error}"));
         }
         self.server.commands_since_snapshot += 1;

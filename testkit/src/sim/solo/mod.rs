@@ -25,7 +25,7 @@ use super::random::Random;
 use super::trace::{Detail, Trace};
 use crate::check::service::{Asked, Oracle, Violation, violation};
 
-pub use self::configuration::Configuration;
+pub use self::configuration::{Configuration, SERVER};
 
 /// The last start may be interrupted, and so may those that follow from that; the log takes few commands at once.
 const FLUSHES_MAX: usize = 50;

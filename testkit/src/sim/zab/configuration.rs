@@ -1,5 +1,6 @@
 //! What a seed draws before anything happens. Small limits make rare paths common.
 
+use coordinator::tree::command::LEVEL_OF_LOCAL_SESSIONS;
 use coordinator::zab::{MemberId, Membership, Settings, Timing, Voter};
 
 use super::faults::{Fault, FaultSet};
@@ -127,7 +128,10 @@ impl Configuration {
             window_bytes: self.window_bytes,
             flight_bytes: self.flight_bytes,
             counter_max: self.counter_max,
-            level: 0,
+            level: match &self.servers {
+                Some(serving) if serving.local => LEVEL_OF_LOCAL_SESSIONS,
+                _ => 0,
+            },
         }
     }
 

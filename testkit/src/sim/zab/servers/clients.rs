@@ -55,9 +55,9 @@ impl Client {
         self.welcomed && self.asked.is_empty() && self.written_us > us
     }
 
-    /// Since when it is on the same connection with this session.
-    pub(super) fn is_on_since(&self, session: i64) -> Option<u64> {
-        (self.session == session && self.welcomed).then_some(self.welcomed_us)
+    /// On which member it is with this session, and since when on the same connection.
+    pub(super) fn is_on_since(&self, session: i64) -> Option<(At, u64)> {
+        (self.session == session && self.welcomed).then_some((self.at, self.welcomed_us))
     }
 
     /// The request that the answer to a write must belong to, if that comes next on this connection.
@@ -320,7 +320,8 @@ impl World {
         if session == 0 {
             let had = client.session;
             client.forget_session();
-            if servers.promises.session(had).is_none_or(|session| !session.ending) {
+            let ended = servers.promises.session(had).is_some_and(|session| session.ending || session.local);
+            if !ended {
                 return violation(
                     "C10",
                     format!("client {at} was told that {had:#x} is over, and nobody ended it"),
@@ -332,6 +333,10 @@ impl World {
         }
         if client.session != 0 && client.session != session {
             return violation("C10", format!("client {at} got session {session:#x} without being told"));
+        }
+        if servers.serving.local && client.session == 0 {
+            servers.promises.begin_local(session);
+            self.trace.mark("a session began locally");
         }
         if servers.promises.session(session).is_none() {
             return violation("C3", format!("client {at} got session {session:#x}, which was not agreed on"));
@@ -412,6 +417,13 @@ impl World {
         let Some(servers) = &mut self.servers else { return Ok(()) };
         let client = &mut servers.clients[at];
         let session = servers.promises.session(client.session);
+        if session.as_ref().is_some_and(|session| session.local)
+            && matches!(asked.request, Request::CloseSession)
+        {
+            client.forget_session();
+            self.trace.mark("a local session was closed");
+            return Ok(());
+        }
         if !session.is_some_and(|session| session.answered(write, zxid)) {
             return violation(
                 "C3",

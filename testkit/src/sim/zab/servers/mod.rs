@@ -75,6 +75,8 @@ pub struct Serving {
     pub window: u64,
     /// Something befalls a client once in so many times that it does something.
     pub mishaps: u64,
+    /// Sessions are local until they need an ephemeral.
+    pub local: bool,
 }
 
 impl Serving {
@@ -86,6 +88,7 @@ impl Serving {
             registers: random.between(1, 6),
             window: random.between(1, 6),
             mishaps: random.between(20, 400),
+            local: random.one_in(4),
         }
     }
 

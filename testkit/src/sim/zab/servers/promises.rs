@@ -97,7 +97,12 @@ impl Promises {
     }
 
     pub(super) fn live_sessions(&self) -> impl Iterator<Item = i64> {
-        self.sessions.iter().filter(|(_, session)| !session.closed).map(|(id, _)| *id)
+        self.sessions.iter().filter(|(_, session)| !session.closed && !session.local).map(|(id, _)| *id)
+    }
+
+    /// A member opened a session that only it knows.
+    pub(super) fn begin_local(&mut self, session: i64) {
+        self.sessions.entry(session).or_insert_with(Session::local);
     }
 
     /// Who asked for what is at a place: the session, the connection, and its number among the session's writes.
@@ -143,11 +148,12 @@ impl Promises {
     fn assign(&mut self, zxid: Zxid, command: &Command<'_>) -> Result<(), Violation> {
         let id = command.session;
         match &command.op {
-            Op::Start { .. } => return Ok(()),
+            Op::Start { .. } | Op::Raise { .. } => return Ok(()),
             Op::CreateSession { .. } => {
-                return match self.sessions.insert(id, Session::default()) {
-                    None => Ok(()),
-                    Some(_) => violation("C10", format!("session {id:#x} begins again at {zxid}")),
+                let session = self.sessions.entry(id).or_insert_with(Session::local);
+                return match std::mem::take(&mut session.local) {
+                    true => Ok(()),
+                    false => violation("C10", format!("session {id:#x} begins again at {zxid}")),
                 };
             }
             _ => {}

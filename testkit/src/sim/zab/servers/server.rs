@@ -79,6 +79,8 @@ impl World {
         settings.session.timeout_min = Duration::from_millis(servers.serving.session_ms);
         settings.session.timeout_max = settings.session.timeout_min;
         settings.tree.enforce_quota = false;
+        (settings.session.local, settings.session.upgrade_local) =
+            (servers.serving.local, servers.serving.local);
         let seed = std::array::from_fn(|_| servers.seeds.next_u64() as u8);
         let service = Service::new(settings, tree, seed, now(local_us));
         Ok(Ok(Server {
@@ -193,8 +195,9 @@ impl World {
         if !is_expiry(command) {
             return Ok(());
         }
-        let on_us = servers.clients.iter().find_map(|client| client.is_on_since(id));
-        if let (Some(calm_us), Some(on_us)) = (servers.calm_us, on_us)
+        let on = servers.clients.iter().find_map(|client| client.is_on_since(id));
+        if let (Some(calm_us), Some((member, on_us))) = (servers.calm_us, on)
+            && !self.members[member].abandoned
             && now_us > calm_us.max(on_us) + timeout_us
         {
             let since_s = (now_us - calm_us.max(on_us)) as f64 / 1e6;

@@ -29,7 +29,7 @@ struct Story {
     places: BTreeMap<usize, u64>,
 }
 
-/// A session, from its place in the history on.
+/// A session, from its place in the history on; a local one from its first welcome on.
 #[derive(Debug)]
 pub(super) struct Session {
     sent: Vec<Sent>,
@@ -37,15 +37,22 @@ pub(super) struct Session {
     /// Somebody proposed to end it.
     pub(super) ending: bool,
     pub(super) closed: bool,
+    /// Only one member knows it so far, and it is over when that one says so.
+    pub(super) local: bool,
 }
 
 impl Default for Session {
     fn default() -> Session {
-        Session { sent: Vec::new(), stories: vec![Story::default()], ending: false, closed: false }
+        let stories = vec![Story::default()];
+        Session { sent: Vec::new(), stories, ending: false, closed: false, local: false }
     }
 }
 
 impl Session {
+    pub(super) fn local() -> Session {
+        Session { local: true, ..Session::default() }
+    }
+
     /// Its client sends a write; its number.
     pub(super) fn send(&mut self, request: Request<'static>, link: u64, floor: u64) -> usize {
         self.sent.push(Sent { request, link, floor });
