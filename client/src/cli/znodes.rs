@@ -11,13 +11,10 @@ use tokio::io::AsyncReadExt;
 use super::access;
 use super::flags::Format;
 use super::output::{Table, data_field};
-use super::progress::Progress;
+use super::putting::each;
 use super::walk::{Znode, child, paths_below, walk};
 use crate::wire::zk::path;
 use crate::zk::{Acl, Coordinator, CreateMode, Error, Stat};
-
-/// Deletes that are under way at once.
-const DELETES_AT_ONCE: usize = 500;
 
 const STAT_COLUMNS: &[&str] =
     &["path", "version", "cversion", "aversion", "children", "bytes", "owner", "czxid", "mzxid", "modified"];
@@ -225,20 +222,9 @@ pub(super) async fn delete(
 
 /// Deletes znodes of which parents come before their children. What has gone already is no failure.
 pub(super) async fn delete_from_below(zk: &Coordinator, mut paths: Vec<String>) -> Result<()> {
-    let mut progress = Progress::new("delete", Some(paths.len() as u64));
     // Requests arrive in the order in which they are made: children before parents.
     paths.reverse();
-    for batch in paths.chunks(DELETES_AT_ONCE) {
-        let deletes: Vec<_> = batch.iter().map(|path| zk.delete(path, None)).collect();
-        for (path, delete) in batch.iter().zip(deletes) {
-            match delete.await {
-                Ok(()) | Err(Error::NoNode) => {}
-                Err(error) => return Err(error).with_context(|| path.clone()),
-            }
-            progress.step(1);
-        }
-    }
-    Ok(())
+    each("delete", &paths, |path| zk.delete(path, None)).await
 }
 
 pub(super) async fn du(zk: &Coordinator, root: &str, format: Format) -> Result<()> {
