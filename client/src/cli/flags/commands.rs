@@ -418,7 +418,7 @@ pub(in crate::cli) enum QueueCommand {
         after_help = "Examples:\n  coordctl queue put /jobs 'resize 17.png'\n  coordctl queue put --priority 1 /jobs urgent\n  coordctl queue put /jobs - < job.json"
     )]
     Put {
-        /// The znode
+        /// The znode that is the queue
         path: String,
         /// The element; - reads the standard input
         #[arg(allow_negative_numbers = true)]
