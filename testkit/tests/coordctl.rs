@@ -42,11 +42,52 @@ fn znodes_come_change_and_go() {
     let stat = shell.ok(&["stat", "-o", "plain", "/a/b"]);
     let fields: Vec<&str> = stat.split('\t').collect();
     assert_eq!(fields[..7], ["/a/b", "1", "1", "0", "1", "2", "-"]);
-    assert_eq!(shell.fails(&["delete", "/a"]), (1, "coordctl: /a: the znode has children".to_owned()));
+    assert_eq!(
+        shell.fails(&["delete", "/a"]),
+        (1, "coordctl: /a: the znode has children; -r deletes them too".to_owned())
+    );
     shell.ok(&["delete", "-r", "/a"]);
     assert_eq!(shell.ok(&["ls", "/"]), "zookeeper\n");
     assert_eq!(shell.fails(&["get", "/a"]), (1, "coordctl: /a: no such znode".to_owned()));
-    assert_eq!(shell.fails(&["get", "a"]).0, 1);
+    for (line, complaint) in [
+        (&["get", "a"][..], "coordctl: \"a\" is no path: a path must start with /"),
+        (
+            &["create", "/no/such", "x"],
+            "coordctl: /no/such: there is no znode above it; -p creates what is missing",
+        ),
+        (&["lock", "a", "--", "true"], "coordctl: \"a\" is no path: a path must start with /"),
+        (
+            &["semaphore", "--leases", "1", "a", "--", "true"],
+            "coordctl: \"a\" is no path: a path must start with /",
+        ),
+        (
+            &["barrier", "--members", "2", "a", "--", "true"],
+            "coordctl: \"a\" is no path: a path must start with /",
+        ),
+        (&["queue", "put", "a", "x"], "coordctl: \"a\" is no path: a path must start with /"),
+        (
+            &["register", "a/b", "--port", "1", "--", "true"],
+            "coordctl: /services/a/b: bad option: \"a/b\" is no name of a service or an instance",
+        ),
+    ] {
+        assert_eq!(shell.fails(line), (1, complaint.to_owned()));
+    }
+    let chrooted = format!("{}/none", shell.server.connect_string());
+    for line in [&["ls"][..], &["create", "/b"]] {
+        let complaint = shell.fails(&[&["--server", &chrooted], line].concat()).1;
+        assert_eq!(
+            complaint,
+            format!("coordctl: /none, which {chrooted} puts before every path, does not exist")
+        );
+    }
+    shell.ok(&["create", "/number", "-1"]);
+    shell.ok(&["set", "/number", "-5"]);
+    // In the shell each answer has a line of its own.
+    let said = shell.run_with(&["shell"], b"get /number\nls /zookeeper/quota\nget /number\n");
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "-5\n-5\n");
+    let said = shell.run_with(&[], b"create --ephemeral /gone x\nfind --ephemeral\n");
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "/gone\n/gone\n");
+    assert_eq!(shell.fails(&["get", "/gone"]).0, 1, "it has gone with the shell");
     assert_eq!(shell.fails(&["nonsense"]).0, 2);
     shell.ok(&["create", "/full", "of text"]);
     assert_eq!(shell.fails(&["quota", "/"]), (1, "coordctl: / cannot have limits".to_owned()));
@@ -77,6 +118,10 @@ fn subtrees_are_copied_and_survive_an_export() {
     assert_eq!(shell.ok(&["get", "/copies/two/b/c"]), "other", "what exists is left");
     shell.ok(&["cp", "--overwrite", "/a", "/copies/two"]);
     assert_eq!(shell.ok(&["export", "/copies/two"]), export);
+    let (path, acl) = ("copies", "world:anyone:r");
+    let line = format!("{{\"path\":\"{path}\",\"data\":\"x\",\"acl\":\"{acl}\"}}\n");
+    let relative = shell.run_with(&["import", "--overwrite"], line.as_bytes());
+    assert_eq!(relative.status.code(), Some(1), "it would be the root");
     let nonsense = shell
         .run_with(&["import"], b"{\"path\":\"/x\",\"data\":\"\",\"acl\":\"world:anyone:r\"}\nnonsense\n");
     assert!(String::from_utf8_lossy(&nonsense.stderr).contains("line 2"));
@@ -120,6 +165,17 @@ fn many_znodes_are_written_at_a_time() {
     assert_eq!(lines, expected);
     shell.ok(&["cp", "/many", "/again"]);
     assert_eq!(shell.ok(&["diff", "/many", "/again"]), "");
+
+    shell.ok(&["acl", "-R", "/many", "world:anyone:rwa"]);
+    let closed = shell.ok(&["export", "/many"]);
+    assert_eq!(closed.lines().filter(|line| line.contains("\"world:anyone:rwa\"")).count(), 1102);
+    assert_eq!(
+        shell.fails(&["delete", "-r", "/many/of/n0"]).1,
+        "coordctl: /many/of/n0/deep: not allowed by the access control list"
+    );
+    shell.ok(&["acl", "-R", "/many", "world:anyone:cdrwa"]);
+    shell.ok(&["delete", "-r", "/many"]);
+    assert_eq!(shell.fails(&["get", "/many"]).0, 1);
 
     // What a line says of access is true before the next line.
     shell.ok(&["create", "-p", "/narrow/p", "--acl", "world:anyone:rwa"]);
@@ -176,9 +232,12 @@ fn limits_members_and_identities() {
 
     let who = shell.ok(&["--auth", "digest:ann:secret", "whoami", "-o", "plain"]);
     assert!(who.contains("digest\tann\n"), "{who}");
-    shell.ok(&["config"]);
+    let alone = "coordctl: the server is alone: it belongs to no ensemble, and has no members";
+    let config = shell.run_with(&["config"], b"");
+    assert!(config.status.success() && config.stdout.is_empty());
+    assert_eq!(String::from_utf8_lossy(&config.stderr).trim_end(), alone);
     assert!(shell.fails(&["reconfig"]).1.contains("nothing to change"));
-    assert!(shell.fails(&["reconfig", "--remove", "3"]).1.starts_with("coordctl: "));
+    assert!(shell.fails(&["reconfig", "--remove", "3"]).1.starts_with(alone));
 
     let status = shell.ok(&["status", "-o", "plain"]);
     assert!(status.starts_with(&format!("{}\tstandalone\t0x", shell.server.connect_string())), "{status}");
@@ -221,6 +280,75 @@ fn a_command_runs_under_a_lock() {
     assert!(fence.trim().parse::<u64>().expect("a fence") > first);
     assert_eq!(shell.fails(&["lock", "/l", "--", "/no/such/command"]).0, 126);
     assert_eq!(line(), "", "nobody left a znode behind");
+}
+
+/// Waits until a znode has so many children.
+fn await_children(shell: &Shell, path: &str, count: usize) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while shell.run_with(&["ls", path], b"").stdout.split(|byte| *byte == b'\n').count() != count + 1 {
+        assert!(Instant::now() < deadline, "never {count} below {path}");
+    }
+}
+
+#[test]
+fn whoever_is_interrupted_leaves_nothing_behind() {
+    let shell = Shell::with(Options::for_tests().admin());
+    let admin = shell.server.admin_address().expect("it was asked for").to_string();
+    let sessions = || shell.ok(&["session", "list", "--admin", &admin, "-o", "plain"]).lines().count();
+    shell.fails(&["get", "/none"]);
+    assert_eq!(sessions(), 0, "what fails says good-bye as well");
+    let mut holder = shell.command(&["lock", "/l", "--", "sleep", "60"]).spawn().expect("it starts");
+    await_children(&shell, "/l", 1);
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut waiter = shell.command(&["lock", "/l", "--", "true"]).spawn().expect("it starts");
+        await_children(&shell, "/l", 2);
+        let id = waiter.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().expect("it runs").success());
+        assert_eq!(waiter.wait().expect("it ends").code(), Some(code));
+        assert_eq!(shell.ok(&["ls", "/l"]).lines().count(), 1, "it does not wait for its session's end");
+    }
+    // Unless whoever started it has made it deaf, as nohup does.
+    let mut deaf = Command::new("sh");
+    deaf.args(["-c", "trap '' HUP; exec \"$0\" lock /l -- true"]).arg(binary());
+    deaf.env("COORDCTL_SERVER", shell.server.connect_string());
+    let mut deaf = deaf.spawn().expect("it starts");
+    await_children(&shell, "/l", 2);
+    for signal in ["HUP", "TERM"] {
+        let id = deaf.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().expect("it runs").success());
+        // It would have ended by then.
+        std::thread::sleep(Duration::from_millis(500));
+        if signal == "HUP" {
+            assert!(deaf.try_wait().expect("it is ours").is_none(), "it did not hear it");
+        }
+    }
+    assert_eq!(deaf.wait().expect("it ends").code(), Some(143));
+    let id = holder.id().to_string();
+    assert!(Command::new("kill").args(["-s", "TERM", &id]).status().expect("it runs").success());
+    assert_eq!(holder.wait().expect("it ends").code(), Some(143), "the command was asked to end");
+    assert_eq!(sessions(), 0);
+}
+
+#[test]
+fn a_server_that_is_killed_holds_up_nobody() {
+    let mut shell = Shell::new();
+    let mut lines: Vec<_> = [
+        (&["--timeout", "2", "lock", "/l", "--", "sleep", "60"][..], Some(125)),
+        (&["--timeout", "2", "lock", "/m", "--", "sh", "-c", "read line; exit 3"], Some(3)),
+    ]
+    .map(|(line, code)| (shell.command(line).spawn().expect("it starts"), code))
+    .into();
+    await_children(&shell, "/l", 1);
+    await_children(&shell, "/m", 1);
+    shell.server.kill().expect("it runs");
+    // This command ends while nobody can be told.
+    drop(lines[1].0.stdin.take());
+    let since = Instant::now();
+    for (mut child, code) in lines {
+        let ended = child.wait().expect("it ends").code();
+        assert!(ended == code || ended == Some(125), "{ended:?}");
+    }
+    assert!(since.elapsed() < Duration::from_secs(40), "{:?}", since.elapsed());
 }
 
 #[test]

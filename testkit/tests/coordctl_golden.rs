@@ -24,13 +24,19 @@ fn masked(text: &str, address: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// `2023-11-14T22:13:20Z`
+fn is_date(word: &str) -> bool {
+    let digits = word.bytes().filter(u8::is_ascii_digit).count();
+    word.len() == 20 && digits == 14 && word.ends_with('Z')
+}
+
 fn masked_word(word: &str) -> String {
     let fields: Vec<&str> = word.split('\t').collect();
     let masked = fields.iter().map(|field| {
         let core = field.trim_matches(|character: char| !character.is_ascii_alphanumeric());
         let is_time = core.len() == 13 && core.bytes().all(|byte| byte.is_ascii_digit());
         match core {
-            _ if is_time => field.replace(core, "TIME"),
+            _ if is_time || is_date(core) => field.replace(core, "TIME"),
             _ if core.starts_with("0x") => field.replace(core, "HEX"),
             _ => (*field).to_owned(),
         }

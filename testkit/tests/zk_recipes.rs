@@ -173,7 +173,7 @@ async fn lost_answers_leave_nobody_in_the_line() {
 async fn readers_share_and_writers_do_not() {
     let Some(server) = start(Options::for_tests()) else { return };
     let (zk, other) = (connect(&server).await, connect(&server).await);
-    let (lock, others) = (zk.rw_lock("/rw"), other.rw_lock("/rw"));
+    let (lock, others) = (zk.rw_lock("/rw").data("one"), other.rw_lock("/rw").data("two"));
     let one = lock.read().await.unwrap();
     let two = soon(others.read()).await.unwrap();
     assert!(others.write_within(BRIEF).await.unwrap().is_none());
@@ -183,6 +183,7 @@ async fn readers_share_and_writers_do_not() {
         async move { others.write().await }
     });
     until("the writer waits", async || other.children("/rw").await.unwrap().0.len() == 3).await;
+    assert_eq!(lock.contenders().await.unwrap(), [b"one", b"two", b"two"]);
     assert!(lock.read_within(BRIEF).await.unwrap().is_none(), "later readers wait for the writer");
     one.release().await.unwrap();
     two.release().await.unwrap();
@@ -227,6 +228,17 @@ async fn a_semaphore_has_so_many_leases() {
     assert!(semaphore.acquire_within(BRIEF).await.unwrap().is_none());
     drop(lease);
     soon(semaphore.acquire()).await.unwrap().release().await.unwrap();
+
+    let (of_three, theirs) = (zk.semaphore("/many", 3), connect(&server).await.semaphore("/many", 3));
+    let two = of_three.acquire_many(2).await.unwrap();
+    assert_eq!((two.len(), of_three.holders().await.unwrap().len()), (2, 2));
+    assert!(tokio::time::timeout(BRIEF, theirs.acquire_many(2)).await.is_err(), "one is left");
+    // Whoever gave up keeps nothing of what was free, and does not stand in the way.
+    let third = soon(of_three.acquire()).await.unwrap();
+    drop(two);
+    assert_eq!(soon(theirs.acquire_many(2)).await.unwrap().len(), 2);
+    assert!(matches!(theirs.acquire_many(4).await, Err(Error::BadOption(_))));
+    drop(third);
 }
 
 #[tokio::test]
@@ -263,7 +275,16 @@ async fn a_latch_has_one_leader_and_the_next_is_ready() {
     soon(next.lost()).await;
     assert!(soon(second.leadership()).await.unwrap().fence() > next.fence());
     assert_eq!(second.leader().await.unwrap().as_deref(), Some("second"));
+    // Whoever listens is told, of a latch that is closed silently only that it is.
+    let mut told = second.changes();
     second.close().await.unwrap();
+    assert_eq!((told.next().await, told.next().await), (Some(false), None));
+    let third = other.leader_latch("/leader", "third");
+    let (mut told, leadership) = (third.changes(), soon(third.leadership()).await.unwrap());
+    assert_eq!(told.next().await, Some(true));
+    third.close_silently().await.unwrap();
+    soon(leadership.lost()).await;
+    assert_eq!(told.next().await, None);
     assert_eq!(names_of(&other, "/leader").await, [""; 0]);
 }
 
@@ -280,6 +301,19 @@ async fn a_selector_runs_its_task_while_it_leads() {
     assert_eq!(soon(running).await.unwrap(), Ok(Led::Interrupted), "the task never ends by itself");
     let held_up = tokio::time::timeout(BRIEF, two.lead(async |_| std::future::pending::<()>().await)).await;
     assert!(held_up.is_err(), "it leads until it is dropped");
+    let mut turns = Vec::new();
+    let repeated = two.lead_repeatedly(|fence| {
+        turns.push(fence);
+        // The third turn never ends by itself.
+        let lasts = turns.len() == 3;
+        async move {
+            if lasts {
+                std::future::pending().await
+            }
+        }
+    });
+    assert!(tokio::time::timeout(BRIEF, repeated).await.is_err(), "it ends with the session only");
+    assert!(turns.len() == 3 && turns.is_sorted(), "{turns:?}");
     until("it has left", async || two.participants().await.unwrap().is_empty()).await;
 }
 
@@ -318,6 +352,12 @@ async fn barriers_open_for_everybody() {
         soon(task).await.unwrap();
     }
     assert_eq!(names_of(&zk, "/meeting").await, [""; 0]);
+
+    let alone = zk.double_barrier("/alone", 2);
+    assert!(tokio::time::timeout(BRIEF, alone.enter()).await.is_err(), "nobody else comes");
+    assert_eq!(names_of(&other, "/alone").await.len(), 1);
+    soon(alone.withdraw()).await.unwrap();
+    assert_eq!(names_of(&other, "/alone").await, [""; 0]);
 }
 
 #[tokio::test]
@@ -338,7 +378,13 @@ async fn values_and_numbers_lose_no_change() {
     }
     assert_eq!(zk.atomic_long("/numbers/n").get().await, Ok(600));
     assert_eq!(&zk.get("/numbers/n").await.unwrap().0[..], 600i64.to_be_bytes());
-    assert_eq!(zk.atomic_long("/numbers/none").get().await, Ok(0));
+    let none = zk.atomic_long("/numbers/none");
+    assert_eq!(none.get().await, Ok(0));
+    assert_eq!(none.compare_and_set(1, 2).await, Ok(false));
+    assert_eq!(none.compare_and_set(0, 2).await, Ok(true));
+    assert_eq!(none.initialize(3).await, Ok(false));
+    assert_eq!(none.compare_and_set(2, 4).await, Ok(true));
+    assert_eq!((none.get().await, zk.atomic_long("/numbers/new").initialize(3).await), (Ok(4), Ok(true)));
 
     let count = zk.shared_count("/numbers/c");
     assert_eq!(count.get().await, Ok(None));
@@ -501,6 +547,16 @@ async fn services_are_found_and_chosen() {
     found.sort_by(|a, b| a.address.cmp(&b.address));
     assert_eq!(found, [one.clone(), two.clone()]);
 
+    assert_eq!(there.instance("billing", &one.id).await.unwrap(), Some(one.clone()));
+    assert_eq!(there.instance("billing", "none").await, Ok(None));
+    for (name, id) in [("a/b", "1"), ("", "1"), ("a", "1/2"), ("a", "")] {
+        let odd = ServiceInstance { name: name.to_owned(), id: id.to_owned(), ..one.clone() };
+        assert!(matches!(here.register(&odd).await, Err(Error::BadOption(_))), "{name:?} {id:?}");
+    }
+    let filtered = there.provider("billing", Strategy::Random).await.unwrap();
+    let filtered = filtered.filter(|instance| instance.address.as_deref() == Some("10.0.0.2"));
+    assert_eq!((filtered.all(), filtered.get()), (vec![two.clone()], Some(two.clone())));
+
     let provider = there.provider("billing", Strategy::RoundRobin).await.unwrap();
     let turns: Vec<String> = (0..4).map(|_| provider.get().unwrap().id).collect();
     assert_eq!((&turns[0], &turns[1]), (&turns[2], &turns[3]));
@@ -539,6 +595,9 @@ async fn several_locks_are_held_together() {
         other.lock("/l/0").try_acquire().await.unwrap().is_some(),
         "what was taken meanwhile is free again"
     );
+    let theirs = MultiLock::new([other.lock("/l/0"), other.lock("/l/1")]);
+    assert!(theirs.acquire_within(BRIEF).await.unwrap().is_none());
+    until("they gave all up", async || other.lock("/l/0").contenders().await.unwrap().is_empty()).await;
     assert!(tokio::time::timeout(BRIEF, guard.lost()).await.is_err());
     other.delete(&guard.guards()[1].path(), None).await.unwrap();
     soon(guard.lost()).await;
@@ -606,6 +665,7 @@ async fn an_element_stays_until_it_is_dealt_with() {
     let late = soon(others.take()).await.unwrap();
     assert_eq!(&late.data()[..], b"late");
     assert!(tokio::time::timeout(BRIEF, others.take()).await.is_err(), "everything is held");
+    assert!(others.try_take().await.unwrap().is_none());
     late.consume().await.unwrap();
     // Whoever holds the other one is cut off, and it goes to somebody else.
     cut(&link, true);
@@ -614,7 +674,8 @@ async fn an_element_stays_until_it_is_dealt_with() {
     cut(&link, false);
     assert!(matches!(soon(early.consume()).await, Err(Error::SessionExpired)));
     drop(again);
-    soon(others.take()).await.unwrap().consume().await.unwrap();
+    until("it is free", async || names_of(&other, "/jobs/locks").await.is_empty()).await;
+    others.try_take().await.unwrap().expect("it is free").consume().await.unwrap();
     assert_eq!(names_of(&other, "/jobs/entries").await, [""; 0]);
     assert_eq!(names_of(&other, "/jobs/locks").await, [""; 0]);
 }
@@ -690,6 +751,7 @@ async fn elements_wait_for_their_time_and_can_be_taken_back_by_id() {
     let waiting = tokio::spawn(async move { theirs.take().await });
     tokio::time::sleep(BRIEF).await;
     assert!(!waiting.is_finished());
+    assert_eq!(delayed.try_take().await, Ok(None));
     delayed.put_after(b"now", Duration::ZERO).await.unwrap();
     assert_eq!(soon(waiting).await.unwrap().unwrap(), ["now"]);
     let (names, _) = zk.children("/delayed").await.unwrap();
@@ -706,6 +768,9 @@ async fn elements_wait_for_their_time_and_can_be_taken_back_by_id() {
     assert_eq!(soon(other.id_queue("/orders").take()).await.unwrap(), ["z"]);
     assert_eq!(orders.remove("a/b|c").await, Ok(1));
     assert_eq!(soon(orders.take()).await.unwrap(), ["y"]);
+    assert_eq!(orders.try_take().await, Ok(None));
+    orders.put(b"last", "three").await.unwrap();
+    assert_eq!(orders.try_take().await, Ok(Some(vec!["last".into()])));
     assert!(matches!(orders.put(b"", "").await, Err(Error::BadOption(_))));
 }
 

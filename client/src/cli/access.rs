@@ -6,8 +6,9 @@ use anyhow::{Context, Result, bail};
 
 use super::flags::Format;
 use super::output::Table;
+use super::putting::each;
 use super::walk::paths_below;
-use crate::zk::{Acl, Coordinator, Error, Identity, perms};
+use crate::zk::{Acl, Coordinator, Identity, perms};
 
 /// Letters of permissions, in the order in which they are written.
 const LETTERS: [(char, i32); 5] = [
@@ -71,15 +72,10 @@ pub(super) async fn acl(
         zk.set_acl(path, &new, None).await.with_context(|| path.to_owned())?;
         return Ok(());
     }
-    let paths = paths_below(zk, path).await?;
+    let mut paths = paths_below(zk, path).await?;
     // From below, so that we can still read what we have not come to yet.
-    for path in paths.iter().rev() {
-        match zk.set_acl(path, &new, None).await {
-            Ok(_) | Err(Error::NoNode) => {}
-            Err(error) => return Err(error).with_context(|| path.clone()),
-        }
-    }
-    Ok(())
+    paths.reverse();
+    each("acl", &paths, |path| zk.set_acl(path, &new, None)).await
 }
 
 pub(super) async fn whoami(zk: &Coordinator, format: Format) -> Result<()> {

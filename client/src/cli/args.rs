@@ -1,6 +1,7 @@
 //! What the flags mean: what was typed goes before the environment, that before the profile, and that before what is usual.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use super::places;
 use crate::properties::{self, distance};
 use crate::zk::{Coordinator, Tls};
 
+/// Whoever looks on is told what takes longer.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// What a profile may say, named as the flags are.
 const PROFILE_KEYS: &[&str] =
     &["server", "timeout", "auth", "sasl", "tls-ca", "tls-identity", "read-only", "admin", "output"];
@@ -30,6 +33,8 @@ pub(super) struct Args {
     read_only: bool,
     pub(super) admin: Option<String>,
     pub(super) format: Format,
+    /// Commands come one after the other, and so does what they print.
+    pub(super) in_shell: bool,
 }
 
 impl Args {
@@ -62,6 +67,7 @@ impl Args {
                     profile.value("output", |text| Format::from_str(text, false))?.unwrap_or(Format::Table)
                 }
             },
+            in_shell: false,
         };
         ensure!(args.tls_identity.is_none() || args.tls_ca.is_some(), "--tls-identity needs --tls-ca");
         Ok(args)
@@ -86,7 +92,17 @@ impl Args {
                 None => tls,
             });
         }
-        builder.connect().await.with_context(|| format!("no session with {server}"))
+        let mut connecting = std::pin::pin!(builder.connect());
+        let outcome = match tokio::time::timeout(PATIENCE, &mut connecting).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                if std::io::stderr().is_terminal() {
+                    eprintln!("Waiting for {server}, for at most {} seconds.", self.timeout.as_secs());
+                }
+                connecting.await
+            }
+        };
+        outcome.with_context(|| format!("no session with {server}"))
     }
 }
 

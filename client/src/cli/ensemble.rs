@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -12,19 +12,28 @@ use super::args::Args;
 use super::flags::Format;
 use super::output::Table;
 use crate::zk::hosts::Hosts;
-use crate::zk::{Coordinator, Reconfig};
+use crate::zk::{Coordinator, Error, Reconfig};
 
 /// How long a server may take for its answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The longest answer, that of a server with very many sessions, may be cut here.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
+/// What a server without `server.N` lines is.
+const ALONE: &str = "the server is alone: it belongs to no ensemble, and has no members";
+
+fn has_members(config: &str) -> bool {
+    config.lines().any(|line| line.starts_with("server."))
+}
+
 pub(super) async fn config(zk: &Coordinator, format: Format) -> Result<()> {
     let (data, _) = zk.config().await?;
     let text = String::from_utf8_lossy(&data);
+    if !has_members(&text) {
+        eprintln!("coordctl: {ALONE}");
+    }
     if format == Format::Table {
-        writeln!(std::io::stdout(), "{}", text.trim_end())?;
-        return Ok(());
+        return Ok(text.trim_end().lines().try_for_each(|line| writeln!(std::io::stdout(), "{line}"))?);
     }
     let mut table = Table::new(&["key", "value"]);
     for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
@@ -55,7 +64,14 @@ pub(super) async fn reconfig(
         change = change
             .if_version(i64::from_str_radix(digits, 16).context("the version is no hexadecimal number")?);
     }
-    let (data, _) = zk.reconfig(change).await?;
+    let (data, _) = match zk.reconfig(change).await {
+        Err(Error::ReconfigDisabled | Error::Unimplemented)
+            if zk.config().await.is_ok_and(|(data, _)| !has_members(&String::from_utf8_lossy(&data))) =>
+        {
+            bail!("{ALONE} that could change; server.N lines in its configuration make it a member")
+        }
+        result => result?,
+    };
     writeln!(std::io::stdout(), "{}", String::from_utf8_lossy(&data).trim_end())?;
     Ok(())
 }

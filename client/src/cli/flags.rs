@@ -29,15 +29,19 @@ Examples:
   coordctl --server a:2181,b:2181 status             one line for each member
   coordctl lock /locks/backup -- ./backup.sh         one backup at a time, wherever it runs
 
-A profile is a file of flags, `server = a:2181,b:2181` in a line each, called NAME.properties in coordctl's directory
-below XDG_CONFIG_HOME or ~/.config. Flags go before the environment, and that before the profile.
+A profile is a file of flags, `server = a:2181,b:2181` in a line each, called NAME.properties in coordctl's directory below XDG_CONFIG_HOME or ~/.config. Flags go before the environment, and that before the profile.
 
-Exit codes: 0 it worked; 1 it did not, or grep found nothing, or diff found differences; 2 the command line makes no
-sense. Commands that run another command have more.";
+Exit codes: 0 it worked; 1 it did not, or grep found nothing, or diff found differences; 2 the command line makes no sense. Commands that run another command have more.";
 
-/// One line of the interactive shell.
+/// Commands are those of coordctl; `exit`, `quit` or Ctrl-D leaves.
 #[derive(Debug, Parser)]
-#[command(name = "coordctl", no_binary_name = true, disable_version_flag = true)]
+#[command(
+    name = "coordctl",
+    no_binary_name = true,
+    disable_version_flag = true,
+    override_usage = "COMMAND [ARGUMENTS]",
+    mut_subcommand("shell", |shell| shell.hide(true))
+)]
 pub(super) struct Line {
     /// How to print
     #[arg(short, long, global = true, value_enum)]

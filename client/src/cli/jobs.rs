@@ -6,18 +6,15 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::flags::{QueueCommand, Take};
-use super::run::{NOT_HELD, Wrapped, session_is_over, within};
+use super::run::{NOT_HELD, Turn, Wrapped, checked, our_turn, session_is_over, some};
 use super::znodes::data_of;
 use crate::zk::Coordinator;
-
-/// How long it takes to get an element that is there.
-const NO_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) async fn queue(zk: &Coordinator, command: &QueueCommand) -> Result<u8> {
     match command {
         QueueCommand::Put { path, data, priority } => {
             let element = data_of(data).await?;
-            zk.locking_queue(path).put(&element, *priority).await.with_context(|| path.clone())?;
+            zk.locking_queue(checked(path)?).put(&element, *priority).await.with_context(|| path.clone())?;
             Ok(0)
         }
         QueueCommand::Take(take) => take_one(zk, take).await,
@@ -26,10 +23,18 @@ pub(super) async fn queue(zk: &Coordinator, command: &QueueCommand) -> Result<u8
 
 async fn take_one(zk: &Coordinator, Take { path, wait, command }: &Take) -> Result<u8> {
     let named = || path.clone();
-    let wait = wait.map(|wait| wait.max(NO_WAIT));
-    let Some(held) = within(wait, zk.locking_queue(path).take()).await.with_context(named)? else {
-        eprintln!("coordctl: there is nothing in {path}");
-        return Ok(NOT_HELD);
+    let queue = zk.locking_queue(checked(path)?);
+    let turn = match *wait {
+        Some(Duration::ZERO) => our_turn(None, queue.try_take()).await,
+        wait => our_turn(wait, some(queue.take())).await,
+    };
+    let held = match turn.with_context(named)? {
+        Turn::Ours(held) => held,
+        Turn::TooLate => {
+            eprintln!("coordctl: there is nothing in {path}");
+            return Ok(NOT_HELD);
+        }
+        Turn::Ended(code) => return Ok(code),
     };
     if command.is_empty() {
         let mut out = std::io::stdout().lock();

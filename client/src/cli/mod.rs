@@ -3,9 +3,11 @@
 mod access;
 mod args;
 mod changes;
+mod dates;
 mod edit;
 mod ensemble;
 mod flags;
+mod interrupts;
 mod jobs;
 mod manual;
 mod output;
@@ -17,6 +19,7 @@ mod run;
 mod search;
 mod sessions;
 mod shell;
+mod stdin;
 mod subtrees;
 mod transfer;
 mod walk;
@@ -25,18 +28,22 @@ mod znodes;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 
 use self::args::Args;
 use self::flags::{Command, Flags, Format, SessionCommand};
+use self::interrupts::interrupted;
 use self::output::complain;
 use self::subtrees::Subtree;
-use crate::zk::Coordinator;
+use crate::zk::{Coordinator, Error};
 
 /// It did not work.
 const FAILURE: u8 = 1;
+/// How long to wait for a server to hear that the session is over, which it would find out by itself.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Runs the tool on this process's arguments.
 pub fn coordctl() -> ExitCode {
@@ -67,9 +74,18 @@ fn end(outcome: Result<u8>) -> ExitCode {
         // Whoever read our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("{error:#}"));
+            complain(&said(&error));
             ExitCode::from(FAILURE)
         }
+    }
+}
+
+/// What there is to say of a failure.
+fn said(error: &anyhow::Error) -> String {
+    match error.downcast_ref() {
+        // It names the path itself.
+        Some(error @ Error::BadPath { .. }) => error.to_string(),
+        _ => format!("{error:#}"),
     }
 }
 
@@ -83,18 +99,19 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Carries out what was typed and says how to exit.
 async fn perform(Flags { global, command }: Flags) -> Result<u8> {
-    let args = Args::of(global)?;
+    let mut args = Args::of(global)?;
     let Some(command) = command.filter(|command| !matches!(command, Command::Shell)) else {
+        args.in_shell = true;
         return shell::run(&args).await;
     };
     if let Some(code) = without_session(&command, &args).await? {
         return Ok(code);
     }
     let zk = args.connect(&args.server).await?;
-    let code = with_session(&zk, command, &args, args.format).await?;
-    // What was asked for is done, even if the servers do not hear that we go.
-    zk.close().await.ok();
-    Ok(code)
+    let outcome = with_session(&zk, command, &args, args.format).await;
+    // What was asked for is done or not, even if the servers do not hear that we go.
+    let _ = tokio::time::timeout(GOODBYE, zk.close()).await;
+    outcome
 }
 
 /// Carries out what needs no session; `None` if the command does.
@@ -112,11 +129,37 @@ async fn without_session(command: &Command, args: &Args) -> Result<Option<u8>> {
     Ok(Some(0))
 }
 
+/// Carries out a command to its end, or until somebody interrupts it.
 async fn with_session(zk: &Coordinator, command: Command, args: &Args, format: Format) -> Result<u8> {
-    let code = carry_out(zk, command, args, format).await?;
+    let sees_to_interrupts = command.sees_to_interrupts();
+    let work = carry_out(zk, command, args, format);
+    let outcome = if sees_to_interrupts {
+        work.await
+    } else {
+        tokio::select! {
+            outcome = work => outcome,
+            code = interrupted() => Ok(code?),
+        }
+    };
+    let code = match outcome {
+        Err(error) if error.downcast_ref() == Some(&Error::NoNode) => {
+            return Err(explained(zk, error, args).await);
+        }
+        outcome => outcome?,
+    };
     // What ends no line would wait for the end of the process, and a disk that is full would be nobody's failure.
     std::io::stdout().flush()?;
     Ok(code)
+}
+
+/// Where nothing is found because the servers' address ends in a path that does not exist, that is what there is to say.
+async fn explained(zk: &Coordinator, error: anyhow::Error, args: &Args) -> anyhow::Error {
+    match args.server.split_once('/') {
+        Some((_, chroot)) if zk.exists("/").await == Ok(None) => {
+            anyhow::anyhow!("/{chroot}, which {} puts before every path, does not exist", args.server)
+        }
+        _ => error,
+    }
 }
 
 async fn carry_out(zk: &Coordinator, command: Command, args: &Args, format: Format) -> Result<u8> {
@@ -126,13 +169,13 @@ async fn carry_out(zk: &Coordinator, command: Command, args: &Args, format: Form
     };
     match command {
         Command::Ls { path, recursive, stat } => znodes::ls(zk, &path, recursive, stat, format).await?,
-        Command::Tree { path, depth } => znodes::tree(zk, &path, depth).await?,
-        Command::Get { path } => znodes::get(zk, &path, format).await?,
+        Command::Tree { path, depth } => znodes::tree(zk, &path, depth, format).await?,
+        Command::Get { path } => znodes::get(zk, &path, format, args.in_shell).await?,
         Command::Stat { path } => znodes::stat(zk, &path, format).await?,
         Command::Set { path, data, if_version } => znodes::set(zk, &path, &data, if_version).await?,
         Command::Edit { path } => edit::edit(zk, &path).await?,
-        Command::Create { path, data, parents, sequential, container, ttl, acl } => {
-            let mode = znodes::mode(sequential, container, ttl);
+        Command::Create { path, data, parents, sequential, ephemeral, container, ttl, acl } => {
+            let mode = znodes::mode(sequential, ephemeral, container, ttl);
             znodes::create(zk, &path, &data, mode, parents, acl.as_deref()).await?;
         }
         Command::Delete { path, recursive, if_version } => {

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
+use super::dates;
 use super::flags::Format;
 use crate::zk::Data;
 
@@ -86,6 +87,11 @@ impl Table {
         }
         aligned
     }
+}
+
+/// A time in milliseconds since 1970: for people a date, for programs the number.
+pub(super) fn time(ms: i64, format: Format) -> Value {
+    if format == Format::Table { dates::short(ms).into() } else { ms.into() }
 }
 
 /// One row by itself: a JSON object in a line of its own, or values with blanks or tabs.

@@ -5,15 +5,37 @@ use std::fmt;
 
 use anyhow::{Context, Result};
 
+use super::progress::Progress;
 use super::transfer::Kept;
 use super::walk::child;
 use super::znodes::make_parents;
 use crate::zk::{Coordinator, CreateMode, Created, Error, Pending, Stat};
 
 /// Znodes under way at once: enough to keep the servers busy.
-const AT_ONCE: usize = 256;
+pub(super) const AT_ONCE: usize = 256;
 /// Their data, so that large znodes are not held by the hundred.
 const BYTES_AT_ONCE: usize = 8 << 20;
+
+/// Asks for something of each path, in their order, many at a time. What has gone is passed over; a failure is that of the
+/// first that failed.
+pub(super) async fn each<T>(
+    what: &'static str,
+    paths: &[String],
+    ask: impl Fn(&str) -> Pending<T>,
+) -> Result<()> {
+    let mut progress = Progress::new(what, Some(paths.len() as u64));
+    let mut asked = paths.iter().map(|path| (path, ask(path)));
+    let mut under_way: VecDeque<_> = asked.by_ref().take(AT_ONCE).collect();
+    while let Some((path, answer)) = under_way.pop_front() {
+        match answer.await {
+            Ok(_) | Err(Error::NoNode) => {}
+            Err(error) => return Err(error).with_context(|| path.clone()),
+        }
+        progress.step(1);
+        under_way.extend(asked.next());
+    }
+    Ok(())
+}
 
 /// What became of znodes.
 #[derive(Debug, Default)]

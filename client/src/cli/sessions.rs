@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::args::Args;
-use super::output::Table;
+use super::output::{Table, time};
 use crate::zk::hosts::Hosts;
 
 /// How long the endpoint may take.
@@ -27,7 +27,8 @@ pub(super) async fn list(args: &Args) -> Result<()> {
             format!("{host}:{DEFAULT_PORT}")
         }
     };
-    let named = || format!("the admin endpoint {endpoint}");
+    let hint = if args.admin.is_some() { "" } else { " (--admin says where it is)" };
+    let named = || format!("the admin endpoint {endpoint}{hint}");
     let (dump, connections) = tokio::try_join!(command(&endpoint, "dump"), command(&endpoint, "connections"))
         .with_context(named)?;
     let mut sessions: BTreeMap<i64, Session> = BTreeMap::new();
@@ -56,7 +57,7 @@ pub(super) async fn list(args: &Args) -> Result<()> {
             format!("{id:#x}").into(),
             session.address.into(),
             session.timeout_ms.into(),
-            session.expires_ms.into(),
+            session.expires_ms.map_or(Value::Null, |ms| time(ms, args.format)),
             session.ephemerals.into(),
         ]);
     }

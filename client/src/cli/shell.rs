@@ -17,11 +17,13 @@ pub(super) use self::reader::{Input, Reader};
 pub(super) use self::words::split;
 
 use super::args::Args;
-use super::flags::{Command, Line};
+use super::flags::Line;
 use super::output::{BOLD, complain, styled};
-use super::{FAILURE, places, with_session, without_session};
+use super::{FAILURE, GOODBYE, places, said, with_session, without_session};
 use crate::zk::{Coordinator, SessionState};
 
+/// The exit code of what an interrupt has ended.
+const INTERRUPTED: u8 = 130;
 /// Notices that wait for the terminal.
 const NOTICES: usize = 64;
 
@@ -38,9 +40,8 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
     let mut code = 0;
     loop {
         let prompt = prompt(args, &zk);
-        let complete = async |before: &str| {
-            complete(&zk, before, &vocabulary.commands, |words| vocabulary.flags(words)).await
-        };
+        let complete =
+            async |before: &str| complete(&zk, before, |words, word| vocabulary.names(words, word)).await;
         match reader.line(&prompt, complete).await? {
             Input::Interrupted => {}
             Input::End => break,
@@ -52,13 +53,13 @@ pub(super) async fn run(args: &Args) -> Result<u8> {
                     zk = connect(args, &sender).await?;
                 }
                 code = obey(&zk, &line, args).await.unwrap_or_else(|error| {
-                    complain(&format!("{error:#}"));
+                    complain(&said(&error));
                     FAILURE
                 });
             }
         }
     }
-    zk.close().await.ok();
+    let _ = tokio::time::timeout(GOODBYE, zk.close()).await;
     Ok(code)
 }
 
@@ -99,28 +100,12 @@ async fn obey(zk: &Coordinator, line: &str, args: &Args) -> Result<u8> {
     if let Some(code) = without_session(&command, args).await? {
         return Ok(code);
     }
-    // What runs a command of its own sees to interrupts itself.
-    let sees_to_interrupts = matches!(
-        command,
-        Command::Lock(_)
-            | Command::Elect(_)
-            | Command::Semaphore(_)
-            | Command::Barrier(_)
-            | Command::Register(_)
-            | Command::Edit { .. }
-    );
-    let work = with_session(zk, command, args, output.unwrap_or(args.format));
-    if sees_to_interrupts {
-        return work.await;
+    let sees_to_interrupts = command.sees_to_interrupts();
+    let code = with_session(zk, command, args, output.unwrap_or(args.format)).await?;
+    if code == INTERRUPTED && !sees_to_interrupts {
+        println!("{}", styled(std::io::stdout().is_terminal(), BOLD, "interrupted"));
     }
-    tokio::select! {
-        outcome = work => outcome,
-        interrupt = tokio::signal::ctrl_c() => {
-            interrupt?;
-            println!("{}", styled(std::io::stdout().is_terminal(), BOLD, "interrupted"));
-            Ok(FAILURE)
-        }
-    }
+    Ok(code)
 }
 
 /// What can be typed, for completions.
@@ -139,8 +124,9 @@ impl Vocabulary {
         Vocabulary { commands, root }
     }
 
-    /// The flags and subcommands of the command that these words begin.
-    fn flags(&self, words: &[String]) -> Vec<String> {
+    /// What may follow these words, if it is no znode, and begins as `word` does.
+    fn names(&self, words: &[String], word: &str) -> Vec<String> {
+        let Some(before) = words.last() else { return self.commands.clone() };
         let mut command = &self.root;
         for word in words {
             match command.find_subcommand(word) {
@@ -148,8 +134,22 @@ impl Vocabulary {
                 None => break,
             }
         }
-        let flags =
-            command.get_arguments().filter_map(|argument| Some(format!("--{}", argument.get_long()?)));
-        flags.chain(command.get_subcommands().map(|below| below.get_name().to_owned())).collect()
+        let values = |argument: &clap::Arg| -> Vec<String> {
+            argument.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect()
+        };
+        let is_meant = |argument: &&clap::Arg| {
+            let short = argument.get_short().is_some_and(|short| *before == format!("-{short}"));
+            short || argument.get_long().is_some_and(|long| *before == format!("--{long}"))
+        };
+        let flag = command.get_arguments().find(is_meant);
+        if let Some(flag) = flag.filter(|flag| flag.get_action().takes_values()) {
+            return values(flag);
+        }
+        if word.starts_with('-') {
+            let long = |argument: &clap::Arg| Some(format!("--{}", argument.get_long()?));
+            return command.get_arguments().filter_map(long).collect();
+        }
+        let below = command.get_subcommands().map(|below| below.get_name().to_owned());
+        below.chain(command.get_positionals().flat_map(values)).collect()
     }
 }

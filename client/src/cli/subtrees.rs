@@ -21,6 +21,7 @@ use crate::zk::{Acl, Coordinator, CreateMode, Error, Notice};
 /// lost.
 pub(super) async fn mv(zk: &Coordinator, from: &str, to: &str) -> Result<()> {
     ensure!(from != "/", "/ stays where it is");
+    ensure!(to != from, "{from} is there already");
     ensure!(!is_inside(to, from), "{to} is inside of {from}");
     let mut found: Vec<Znode> = Vec::new();
     walk(zk, from, u32::MAX, |znode| {

@@ -12,6 +12,7 @@ use super::access;
 use super::output::data_field;
 use super::progress::Progress;
 use super::putting::Putting;
+use super::stdin::stdin;
 use super::walk::walk;
 use crate::zk::{Acl, Coordinator, Data, Error};
 
@@ -104,7 +105,7 @@ pub(super) async fn export(zk: &Coordinator, root: &str) -> Result<()> {
 
 pub(super) async fn import(zk: &Coordinator, root: &str, overwrite: bool) -> Result<()> {
     // Not by std, which would hold up the session with everything else while there is nothing to read.
-    let mut input = BufReader::new(tokio::io::stdin());
+    let mut input = BufReader::new(stdin());
     let (mut putting, mut progress) = (Putting::new(zk, root, overwrite), Progress::new("import", None));
     for number in 1.. {
         match next(&mut input).await.with_context(|| format!("line {number}")) {
@@ -133,6 +134,7 @@ async fn next(input: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Kept>> {
 fn parse(line: &[u8]) -> Result<Kept> {
     let line: Line = serde_json::from_slice(line)?;
     let (below, acl) = (line.path.clone(), access::parse(&line.acl)?);
+    ensure!(below.is_empty() || below.starts_with('/'), "{below:?} is no path below what was exported");
     Ok(Kept { below, data: line.data()?, acl })
 }
 
@@ -175,6 +177,7 @@ mod tests {
             br#"{"path":"/a","acl":"world:anyone:r"}"#,
             br#"{"path":"/a","data":"x","data_base64":"","acl":"world:anyone:r"}"#,
             br#"{"path":"/a","data":"x","acl":"nonsense"}"#,
+            br#"{"path":"a","data":"x","acl":"world:anyone:r"}"#,
         ] {
             assert!(parse(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }

@@ -92,7 +92,9 @@ async fn run(flags: Flags) -> Result<u8> {
         let prompt = shell.prompt();
         let line = match &shell.zk {
             Some(zk) => {
-                let complete = async |before: &str| complete(zk, before, &names, |_| Vec::new()).await;
+                let known =
+                    |words: &[String], _: &str| if words.is_empty() { names.clone() } else { Vec::new() };
+                let complete = async |before: &str| complete(zk, before, known).await;
                 reader.line(&prompt, complete).await?
             }
             None => reader.line(&prompt, async |_| Default::default()).await?,

@@ -10,23 +10,17 @@ use tokio::io::AsyncReadExt;
 
 use super::access;
 use super::flags::Format;
-use super::output::{Table, data_field};
-use super::progress::Progress;
+use super::output::{Table, data_field, time};
+use super::putting::each;
+use super::stdin::stdin;
 use super::walk::{Znode, child, paths_below, walk};
 use crate::wire::zk::path;
 use crate::zk::{Acl, Coordinator, CreateMode, Error, Stat};
 
-/// Deletes that are under way at once.
-const DELETES_AT_ONCE: usize = 500;
-
 const STAT_COLUMNS: &[&str] =
     &["path", "version", "cversion", "aversion", "children", "bytes", "owner", "czxid", "mzxid", "modified"];
 
-fn stat_row(path: &str, stat: &Stat) -> Vec<Value> {
-    let owner = match stat.ephemeral_owner {
-        0 => Value::Null,
-        owner => format!("{owner:#x}").into(),
-    };
+fn stat_row(path: &str, stat: &Stat, format: Format) -> Vec<Value> {
     vec![
         path.into(),
         stat.version.into(),
@@ -34,11 +28,19 @@ fn stat_row(path: &str, stat: &Stat) -> Vec<Value> {
         stat.aversion.into(),
         stat.num_children.into(),
         stat.data_length.into(),
-        owner,
+        owner(stat),
         format!("{:#x}", stat.czxid).into(),
         format!("{:#x}", stat.mzxid).into(),
-        stat.mtime.into(),
+        time(stat.mtime, format),
     ]
+}
+
+/// The session whose ephemeral it is.
+fn owner(stat: &Stat) -> Value {
+    match stat.ephemeral_owner {
+        0 => Value::Null,
+        owner => format!("{owner:#x}").into(),
+    }
 }
 
 pub(super) async fn ls(
@@ -68,7 +70,7 @@ pub(super) async fn ls(
     if with_stat {
         let mut table = Table::new(STAT_COLUMNS);
         for (path, stat) in &found {
-            table.row(stat_row(&shown(path), stat));
+            table.row(stat_row(&shown(path), stat, format));
         }
         table.print(format)?;
     } else if format == Format::Json {
@@ -83,7 +85,26 @@ pub(super) async fn ls(
     Ok(())
 }
 
-pub(super) async fn tree(zk: &Coordinator, root: &str, depth: u32) -> Result<()> {
+pub(super) async fn tree(zk: &Coordinator, root: &str, depth: u32, format: Format) -> Result<()> {
+    if format == Format::Table { draw(zk, root, depth).await } else { list(zk, root, depth, format).await }
+}
+
+/// What a drawing shows, for scripts.
+async fn list(zk: &Coordinator, root: &str, depth: u32, format: Format) -> Result<()> {
+    let mut found: BTreeMap<String, Stat> = BTreeMap::new();
+    walk(zk, root, depth, |Znode { path, stat, .. }| {
+        found.insert(path, stat);
+        Ok(())
+    })
+    .await?;
+    let mut table = Table::new(&["path", "bytes", "owner"]);
+    for (path, stat) in found {
+        table.row([path.into(), stat.data_length.into(), owner(&stat)]);
+    }
+    Ok(table.print(format)?)
+}
+
+async fn draw(zk: &Coordinator, root: &str, depth: u32) -> Result<()> {
     let mut below: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut notes: BTreeMap<String, String> = BTreeMap::new();
     walk(zk, root, depth, |Znode { path, stat, .. }| {
@@ -117,7 +138,7 @@ pub(super) async fn tree(zk: &Coordinator, root: &str, depth: u32) -> Result<()>
     Ok(())
 }
 
-pub(super) async fn get(zk: &Coordinator, path: &str, format: Format) -> Result<()> {
+pub(super) async fn get(zk: &Coordinator, path: &str, format: Format, in_shell: bool) -> Result<()> {
     let (data, stat) = zk.get(path).await.with_context(|| path.to_owned())?;
     let mut out = std::io::stdout().lock();
     if format == Format::Json {
@@ -125,8 +146,8 @@ pub(super) async fn get(zk: &Coordinator, path: &str, format: Format) -> Result<
         writeln!(out, "{}", json!({ "path": path, name: value, "version": stat.version }))?;
     } else {
         out.write_all(&data)?;
-        // Text on a screen ends its line; a file gets what is stored.
-        if std::io::IsTerminal::is_terminal(&out) && !data.ends_with(b"\n") {
+        // Text that something follows ends its line; a file gets what is stored.
+        if (in_shell || std::io::IsTerminal::is_terminal(&out)) && !data.ends_with(b"\n") {
             writeln!(out)?;
         }
     }
@@ -137,7 +158,7 @@ pub(super) async fn stat(zk: &Coordinator, path: &str, format: Format) -> Result
     let stat =
         zk.exists(path).await.and_then(|stat| stat.ok_or(Error::NoNode)).with_context(|| path.to_owned())?;
     let mut table = Table::new(STAT_COLUMNS);
-    table.row(stat_row(path, &stat));
+    table.row(stat_row(path, &stat, format));
     Ok(table.print(format)?)
 }
 
@@ -148,11 +169,7 @@ pub(super) async fn data_of(argument: &str) -> Result<Vec<u8>> {
     }
     let mut data = Vec::new();
     // One byte more than any server takes by default is enough to be told that it is too much.
-    tokio::io::stdin()
-        .take(1 << 20)
-        .read_to_end(&mut data)
-        .await
-        .context("cannot read the standard input")?;
+    stdin().take(1 << 20).read_to_end(&mut data).await.context("cannot read the standard input")?;
     Ok(data)
 }
 
@@ -162,9 +179,11 @@ pub(super) async fn set(zk: &Coordinator, path: &str, data: &str, version: Optio
 }
 
 /// The mode that these flags mean together.
-pub(super) fn mode(sequential: bool, container: bool, ttl: Option<Duration>) -> CreateMode {
+pub(super) fn mode(sequential: bool, ephemeral: bool, container: bool, ttl: Option<Duration>) -> CreateMode {
     match (sequential, container, ttl) {
         (_, true, _) => CreateMode::Container,
+        (true, _, _) if ephemeral => CreateMode::EphemeralSequential,
+        (false, _, _) if ephemeral => CreateMode::Ephemeral,
         (true, _, Some(ttl)) => CreateMode::TtlSequential(ttl),
         (false, _, Some(ttl)) => CreateMode::Ttl(ttl),
         (true, _, None) => CreateMode::PersistentSequential,
@@ -187,8 +206,12 @@ pub(super) async fn create(
     if parents {
         make_parents(zk, path).await?;
     }
-    let created =
-        zk.create(path, &data_of(data).await?, mode.acl(acl)).await.with_context(|| path.to_owned())?;
+    let created = match zk.create(path, &data_of(data).await?, mode.acl(acl)).await {
+        Err(Error::NoNode) if zk.exists("/").await != Ok(None) => {
+            bail!("{path}: there is no znode above it; -p creates what is missing")
+        }
+        result => result.with_context(|| path.to_owned())?,
+    };
     writeln!(std::io::stdout(), "{}", created.path)?;
     Ok(())
 }
@@ -214,7 +237,10 @@ pub(super) async fn delete(
     version: Option<i32>,
 ) -> Result<()> {
     if !recursive {
-        return zk.delete(path, version).await.with_context(|| path.to_owned());
+        return match zk.delete(path, version).await {
+            Err(Error::NotEmpty) => bail!("{path}: the znode has children; -r deletes them too"),
+            result => result.with_context(|| path.to_owned()),
+        };
     }
     if path == "/" {
         bail!("deleting / is asked for too easily; name its children");
@@ -225,20 +251,9 @@ pub(super) async fn delete(
 
 /// Deletes znodes of which parents come before their children. What has gone already is no failure.
 pub(super) async fn delete_from_below(zk: &Coordinator, mut paths: Vec<String>) -> Result<()> {
-    let mut progress = Progress::new("delete", Some(paths.len() as u64));
     // Requests arrive in the order in which they are made: children before parents.
     paths.reverse();
-    for batch in paths.chunks(DELETES_AT_ONCE) {
-        let deletes: Vec<_> = batch.iter().map(|path| zk.delete(path, None)).collect();
-        for (path, delete) in batch.iter().zip(deletes) {
-            match delete.await {
-                Ok(()) | Err(Error::NoNode) => {}
-                Err(error) => return Err(error).with_context(|| path.clone()),
-            }
-            progress.step(1);
-        }
-    }
-    Ok(())
+    each("delete", &paths, |path| zk.delete(path, None)).await
 }
 
 pub(super) async fn du(zk: &Coordinator, root: &str, format: Format) -> Result<()> {

@@ -17,6 +17,7 @@ pub(in crate::cli) enum Command {
         after_help = "Examples:\n  coordctl ls /\n  coordctl ls -R /config\n  coordctl ls -s -o json /brokers"
     )]
     Ls {
+        /// The znode
         #[arg(default_value = "/")]
         path: String,
         /// Everything below, with full paths
@@ -31,6 +32,7 @@ pub(in crate::cli) enum Command {
         after_help = "Examples:\n  coordctl tree\n  coordctl tree /brokers\n  coordctl tree --depth 2 /"
     )]
     Tree {
+        /// The znode
         #[arg(default_value = "/")]
         path: String,
         /// Go no deeper than this
@@ -41,19 +43,27 @@ pub(in crate::cli) enum Command {
     #[command(
         after_help = "Examples:\n  coordctl get /config/limits\n  coordctl get /image > file\n  coordctl get -o json /config/limits"
     )]
-    Get { path: String },
+    Get {
+        /// The znode
+        path: String,
+    },
     /// Print a znode's numbers
     #[command(
         after_help = "Examples:\n  coordctl stat /config\n  coordctl stat -o json /config\n  coordctl stat -o plain /config | cut -f 6"
     )]
-    Stat { path: String },
+    Stat {
+        /// The znode
+        path: String,
+    },
     /// Replace a znode's data
     #[command(
         after_help = "Examples:\n  coordctl set /config/limits 100\n  coordctl set --if-version 3 /config/limits 100\n  coordctl set /image - < file"
     )]
     Set {
+        /// The znode
         path: String,
         /// The data; - reads the standard input
+        #[arg(allow_negative_numbers = true)]
         data: String,
         /// Only if the znode has this version
         #[arg(long, value_name = "VERSION")]
@@ -65,15 +75,19 @@ pub(in crate::cli) enum Command {
     #[command(
         after_help = "Examples:\n  coordctl edit /config/limits\n  EDITOR=nano coordctl edit /config/limits\n  EDITOR='sed -i s/8080/8081/' coordctl edit /config/ports"
     )]
-    Edit { path: String },
+    Edit {
+        /// The znode
+        path: String,
+    },
     /// Create a znode, and print its path
     #[command(
         after_help = "Examples:\n  coordctl create /config\n  coordctl create -p /a/b/c data\n  coordctl create --sequential /jobs/job- data"
     )]
     Create {
+        /// The znode
         path: String,
         /// The data; - reads the standard input
-        #[arg(default_value = "")]
+        #[arg(default_value = "", hide_default_value = true, allow_negative_numbers = true)]
         data: String,
         /// Create what is missing above it too
         #[arg(short, long)]
@@ -81,6 +95,9 @@ pub(in crate::cli) enum Command {
         /// Let the server add ten digits to the name
         #[arg(long, conflicts_with = "container")]
         sequential: bool,
+        /// Let it go with the session: when the shell ends, or at once where there is none
+        #[arg(long, conflicts_with_all = ["container", "ttl"])]
+        ephemeral: bool,
         /// Let it go with its last child
         #[arg(long)]
         container: bool,
@@ -96,6 +113,7 @@ pub(in crate::cli) enum Command {
         after_help = "Examples:\n  coordctl delete /old\n  coordctl delete -r /old\n  coordctl delete --if-version 3 /old"
     )]
     Delete {
+        /// The znode
         path: String,
         /// And everything below it
         #[arg(short, long)]
@@ -109,6 +127,7 @@ pub(in crate::cli) enum Command {
         after_help = "Examples:\n  coordctl find / --name 'lock-*'\n  coordctl find /config --data password\n  coordctl find / --ephemeral"
     )]
     Find {
+        /// The znode
         #[arg(default_value = "/")]
         path: String,
         /// Whose name matches this, with * and ?
@@ -126,7 +145,9 @@ pub(in crate::cli) enum Command {
         after_help = "Examples:\n  coordctl grep password /config\n  coordctl grep -i localhost\n  coordctl grep -l 8080 / | xargs -n 1 coordctl edit"
     )]
     Grep {
+        /// What to look for
         text: String,
+        /// The znode
         #[arg(default_value = "/")]
         path: String,
         /// Without regard to capitals
@@ -139,6 +160,7 @@ pub(in crate::cli) enum Command {
     /// Count znodes and bytes below each child
     #[command(after_help = "Examples:\n  coordctl du\n  coordctl du /brokers\n  coordctl du -o json /")]
     Du {
+        /// The znode
         #[arg(default_value = "/")]
         path: String,
     },
@@ -147,7 +169,9 @@ pub(in crate::cli) enum Command {
         after_help = "Examples:\n  coordctl cp /config /config-copy\n  coordctl cp /config /config --to other:2181\n  coordctl cp --overwrite /a /b"
     )]
     Cp {
+        /// The znode to begin with
         from: String,
+        /// Where the other one is, or is to be
         to: String,
         /// To these servers instead of the same ones
         #[arg(long = "to", value_name = "SERVER", id = "to_server")]
@@ -160,13 +184,20 @@ pub(in crate::cli) enum Command {
     #[command(
         after_help = "Examples:\n  coordctl mv /config /settings\n  coordctl mv /queue/stuck /attic/stuck\n  coordctl mv '/old name' /new-name"
     )]
-    Mv { from: String, to: String },
+    Mv {
+        /// The znode
+        from: String,
+        /// Its new path
+        to: String,
+    },
     /// Compare two subtrees; exit code 1 if they differ. Ephemerals are left out
     #[command(
         after_help = "Examples:\n  coordctl diff /config /config-copy\n  coordctl diff /config /config --to other:2181\n  coordctl diff -o json /a /b\n\nEach difference is a line: - for what only the first has, + for what only the second has, ~ for what differs."
     )]
     Diff {
+        /// The znode to begin with
         from: String,
+        /// Where the other one is, or is to be
         to: String,
         /// The second is on these servers instead of the same ones
         #[arg(long = "to", value_name = "SERVER", id = "to_server")]
@@ -177,7 +208,9 @@ pub(in crate::cli) enum Command {
         after_help = "Examples:\n  coordctl mirror /config /config --to standby:2181\n  coordctl mirror --delete --dry-run /config /backup\n  coordctl mirror --delete --follow /config /config --to standby:2181"
     )]
     Mirror {
+        /// The znode to begin with
         from: String,
+        /// Where the other one is, or is to be
         to: String,
         /// To these servers instead of the same ones
         #[arg(long = "to", value_name = "SERVER", id = "to_server")]
@@ -197,6 +230,7 @@ pub(in crate::cli) enum Command {
         after_help = "Examples:\n  coordctl watch -R /config\n  coordctl watch /leader\n  coordctl watch -R / -o json | jq .path"
     )]
     Watch {
+        /// The znode
         #[arg(default_value = "/")]
         path: String,
         /// Everything below it too
@@ -208,16 +242,19 @@ pub(in crate::cli) enum Command {
         after_help = "Examples:\n  coordctl export / > all.jsonl\n  coordctl export /config | gzip > config.jsonl.gz\n  coordctl export /a | coordctl import --at /b"
     )]
     Export {
+        /// The znode
         #[arg(default_value = "/")]
         path: String,
     },
     /// Create what an export has written, from the standard input
+    ///
+    /// An export says what each znode is below the one that was exported, not where that was.
     #[command(
-        after_help = "Examples:\n  coordctl import < all.jsonl\n  coordctl import --at /restored < config.jsonl\n  coordctl import --overwrite < all.jsonl"
+        after_help = "Examples:\n  coordctl import < all.jsonl\n  coordctl import --at /config < config.jsonl\n  coordctl import --overwrite < all.jsonl"
     )]
     Import {
-        /// Below this znode instead of where it was
-        #[arg(long, value_name = "PATH", default_value = "/", hide_default_value = true)]
+        /// The znode that takes the place of the one that was exported
+        #[arg(long, value_name = "PATH", default_value = "/")]
         at: String,
         /// Replace data and access control lists of what exists
         #[arg(long)]
@@ -228,6 +265,7 @@ pub(in crate::cli) enum Command {
         after_help = "Examples:\n  coordctl acl /config\n  coordctl acl /config world:anyone:r,digest:ann:HASH=:cdrwa\n  coordctl acl -R /config world:anyone:r"
     )]
     Acl {
+        /// The znode
         path: String,
         /// The new list: scheme:id:perms,… with perms from cdrwa
         acl: Option<String>,
@@ -240,6 +278,7 @@ pub(in crate::cli) enum Command {
         after_help = "Examples:\n  coordctl quota /tenants/a\n  coordctl quota /tenants/a --count 1000 --hard-bytes 1000000\n  coordctl quota /tenants/a --remove"
     )]
     Quota {
+        /// The znode
         path: String,
         /// Warn above so many znodes
         #[arg(long)]
@@ -296,7 +335,10 @@ pub(in crate::cli) enum Command {
     #[command(
         after_help = "Examples:\n  coordctl fourlw ruok\n  coordctl fourlw mntr\n  coordctl --server a:2181 fourlw srvr"
     )]
-    Fourlw { word: String },
+    Fourlw {
+        /// The word
+        word: String,
+    },
     /// Look at sessions
     #[command(subcommand)]
     Session(SessionCommand),
@@ -327,7 +369,10 @@ pub(in crate::cli) enum Command {
     #[command(
         after_help = "Examples:\n  coordctl completions bash > /etc/bash_completion.d/coordctl\n  coordctl completions zsh > _coordctl\n  coordctl completions fish | source"
     )]
-    Completions { shell: Shell },
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// Print the manual page, or write those of all commands
     #[command(
         after_help = "Examples:\n  coordctl man | man -l -\n  coordctl man --directory /usr/local/share/man/man1\n  coordctl man > coordctl.1"
@@ -337,6 +382,22 @@ pub(in crate::cli) enum Command {
         #[arg(long, value_hint = ValueHint::DirPath)]
         directory: Option<PathBuf>,
     },
+}
+
+impl Command {
+    /// Whether it has its own way with interrupts: it runs a command that gets them too, or gives back what it holds.
+    pub(in crate::cli) fn sees_to_interrupts(&self) -> bool {
+        matches!(
+            self,
+            Command::Lock(_)
+                | Command::Elect(_)
+                | Command::Semaphore(_)
+                | Command::Barrier(_)
+                | Command::Register(_)
+                | Command::Queue(QueueCommand::Take(_))
+                | Command::Edit { .. }
+        )
+    }
 }
 
 /// About sessions.
@@ -357,8 +418,10 @@ pub(in crate::cli) enum QueueCommand {
         after_help = "Examples:\n  coordctl queue put /jobs 'resize 17.png'\n  coordctl queue put --priority 1 /jobs urgent\n  coordctl queue put /jobs - < job.json"
     )]
     Put {
+        /// The znode that is the queue
         path: String,
         /// The element; - reads the standard input
+        #[arg(allow_negative_numbers = true)]
         data: String,
         /// Smaller numbers come first
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(..1000))]

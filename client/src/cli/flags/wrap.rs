@@ -20,7 +20,7 @@ macro_rules! help {
     (fence $examples:literal) => {
         help!(
             $examples,
-            "The command finds in COORDCTL_FENCE a number that is larger than that of every earlier holder, and in\n\
+            "The command finds in COORDCTL_FENCE a number that is larger than that of every earlier holder, and in \
              COORDCTL_ZNODE the znode that stands for it."
         )
     };
@@ -43,7 +43,7 @@ pub(super) const BARRIER: &str = help!(
 );
 pub(super) const TAKE: &str = help!(
     "Examples:\n  coordctl queue take /jobs\n  coordctl queue take /jobs -- ./work-on-standard-input.sh\n  coordctl queue take --wait 0 /jobs || echo none",
-    "The command reads the element from its standard input. The element leaves the queue when the command ends with 0,\n\
+    "The command reads the element from its standard input. The element leaves the queue when the command ends with 0, \
      and is there for others if it does not."
 );
 pub(super) const REGISTER: &str = help!(
@@ -54,12 +54,13 @@ pub(super) const REGISTER: &str = help!(
 /// A command to run, and what for.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Run {
+    /// The znode that everybody contends for
     pub(in crate::cli) path: String,
     /// Give up after so long; 0 does not wait at all
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(in crate::cli) wait: Option<Duration>,
     /// What others see of us
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub(in crate::cli) name: String,
     /// The command and its arguments
     #[arg(last = true, required = true)]
@@ -79,6 +80,7 @@ pub(in crate::cli) struct Semaphore {
 /// A command to run behind a barrier.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Barrier {
+    /// The znode that is the barrier
     pub(in crate::cli) path: String,
     /// Wait until so many have come
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
@@ -94,6 +96,7 @@ pub(in crate::cli) struct Barrier {
 /// An element to take, and a command to give it to.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Take {
+    /// The znode that is the queue
     pub(in crate::cli) path: String,
     /// Give up after so long; 0 takes what is there
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]

@@ -11,27 +11,25 @@ use crate::zk::Coordinator;
 /// Nobody waits longer for the names of znodes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Completes the last word of a line: the first word as a command, what begins with `-` as a flag of the line's command,
-/// and what begins with `/` as a path.
+/// Completes the last word of a line as one of the names that may follow the words before it. Where none may, or where it
+/// begins with `/`, it is a path.
 pub(in crate::cli) async fn complete(
     zk: &Coordinator,
     before: &str,
-    commands: &[String],
-    flags: impl Fn(&[String]) -> Vec<String>,
+    names: impl Fn(&[String], &str) -> Vec<String>,
 ) -> Completions {
     let word = last(before);
-    let head = &before[..before.len() - word.len()];
-    let candidates = if word.starts_with('/') {
-        paths(zk, word).await
-    } else {
-        let names = match split(head) {
-            Ok(words) if words.is_empty() => commands.to_vec(),
-            Ok(words) => flags(&words),
-            Err(_) => Vec::new(),
-        };
-        names.into_iter().filter(|name| name.starts_with(word)).map(|name| name + " ").collect()
-    };
-    Completions { replaced: word.chars().count(), candidates }
+    let replaced = word.chars().count();
+    let Ok(words) = split(&before[..before.len() - word.len()]) else { return Completions::default() };
+    if word.starts_with('/') {
+        return Completions { replaced, candidates: paths(zk, word).await };
+    }
+    let names = names(&words, word);
+    if names.is_empty() && word.is_empty() {
+        return Completions { replaced, candidates: paths(zk, "/").await };
+    }
+    let fitting = names.into_iter().filter(|name| name.starts_with(word));
+    Completions { replaced, candidates: fitting.map(|name| name + " ").collect() }
 }
 
 /// The children whose names begin with what was typed behind the last slash.
@@ -45,5 +43,13 @@ async fn paths(zk: &Coordinator, word: &str) -> BTreeSet<String> {
         Ok(Err(_)) | Err(_) => return BTreeSet::new(),
     };
     let names = names.into_iter().filter(|name| name.starts_with(start));
-    names.map(|name| escaped(&child(parent, &name))).collect()
+    let found: BTreeSet<String> = names.map(|name| escaped(&child(parent, &name))).collect();
+    if found.len() == 1 && found.contains(word) {
+        // Complete, unless it goes on below.
+        let below = tokio::time::timeout(PATIENCE, zk.children(&typed)).await;
+        if matches!(below, Ok(Ok((names, _))) if !names.is_empty()) {
+            return BTreeSet::from([format!("{word}/")]);
+        }
+    }
+    found
 }

@@ -10,6 +10,7 @@ use super::print;
 use super::syntax::Parsed;
 use super::{Failure, Shell, limits};
 use crate::cli::access;
+use crate::cli::putting::AT_ONCE;
 use crate::cli::walk::paths_below;
 use crate::cli::znodes::delete_from_below;
 use crate::zk::{Acl, Coordinator, CreateMode, Data, Error, Reconfig, Stat, WatcherType};
@@ -223,9 +224,12 @@ async fn set_acl(zk: &Coordinator, parsed: &Parsed) -> Result<(), Failure> {
     let (path, list) = (parsed.path(), acl(parsed.word(1).unwrap_or_default()));
     let version: Option<i32> = parsed.number("v")?;
     if parsed.has("R") {
-        for path in subtree(zk, path).await? {
-            if let Err(error) = zk.set_acl(&path, &list, version).await {
-                println!("{}", print::failure(&error, &path));
+        for batch in subtree(zk, path).await?.chunks(AT_ONCE) {
+            let answers: Vec<_> = batch.iter().map(|path| zk.set_acl(path, &list, version)).collect();
+            for (path, answer) in batch.iter().zip(answers) {
+                if let Err(error) = answer.await {
+                    println!("{}", print::failure(&error, path));
+                }
             }
         }
         return Ok(());

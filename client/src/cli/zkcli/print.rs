@@ -1,5 +1,6 @@
 //! [core] Values as zkCli prints them.
 
+use crate::cli::dates::Date;
 use crate::wire::zk::path::PathError;
 use crate::zk::{Acl, Error, Event, EventType, Stat};
 
@@ -23,28 +24,14 @@ pub(super) fn stat(stat: &Stat) -> String {
 
 /// `Thu Jan 01 00:00:00 UTC 1970`.
 fn date(ms: i64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let seconds = ms.div_euclid(1000);
-    let (days, time) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Counted from a 1 March 400 years' periods begin with, leap days come last.
-    let shifted = days + 719_468;
-    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12;
-    let year = year_of_era + era * 400 + i64::from(month < 2);
-    format!(
-        "{} {} {day_of_month:02} {:02}:{:02}:{:02} UTC {year}",
-        DAYS[days.rem_euclid(7) as usize],
-        MONTHS[month as usize],
-        time / 3600,
-        time / 60 % 60,
-        time % 60
-    )
+    let Date { year, month, day, days_since_1970, hour, minute, second } = Date::of(ms);
+    // 1970 began with a Thursday.
+    let weekday = DAYS[(days_since_1970 + 4).rem_euclid(7) as usize];
+    let month = MONTHS[month as usize - 1];
+    format!("{weekday} {month} {day:02} {hour:02}:{minute:02}:{second:02} UTC {year}")
 }
 
 /// Two lines, because Java's `Id` ends in a line break.

@@ -103,7 +103,7 @@ impl DoubleBarrier {
     /// Waits until all have come.
     ///
     /// # Cancel safety
-    /// When the future is dropped this party still counts as there; [`DoubleBarrier::leave`] takes it away.
+    /// When the future is dropped this party still counts as there; [`DoubleBarrier::withdraw`] takes it away.
     pub async fn enter(&self) -> Result<(), Error> {
         let ready = child(&self.path, READY);
         // Before we are seen, so that the word of whoever comes last cannot be missed.
@@ -156,6 +156,12 @@ impl DoubleBarrier {
             await_absence(&self.zk, &child(&self.path, awaited)).await?;
         }
         delete_surely(&self.zk, &child(&self.path, READY)).await
+    }
+
+    /// Takes this party away without waiting for anybody, for whoever gives up waiting for the others. Those who have entered
+    /// by then have counted on it.
+    pub async fn withdraw(&self) -> Result<(), Error> {
+        delete_surely(&self.zk, &self.own()).await
     }
 
     async fn parties(&self) -> Result<Vec<String>, Error> {

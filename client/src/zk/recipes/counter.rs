@@ -216,6 +216,23 @@ impl AtomicLong {
         self.value.set(&number.to_be_bytes()).await
     }
 
+    /// Sets the number if it was never set, and says whether it was not.
+    pub async fn initialize(&self, number: i64) -> Result<bool, Error> {
+        self.value.set_if(&number.to_be_bytes(), None).await
+    }
+
+    /// Sets the number if it is `expected`, and says whether it was. Somebody who changes it meanwhile makes this fail too, to
+    /// whatever it is changed.
+    ///
+    /// After [`Error::UnknownOutcome`] it was set or not.
+    pub async fn compare_and_set(&self, expected: i64, number: i64) -> Result<bool, Error> {
+        let old = self.value.get().await?;
+        if long(old.as_ref().map(|(value, _)| &value[..]))? != expected {
+            return Ok(false);
+        }
+        self.value.set_if(&number.to_be_bytes(), old.map(|(_, version)| version)).await
+    }
+
     /// Adds, going round at the ends, and returns the sum.
     ///
     /// After [`Error::UnknownOutcome`] it was added once or not at all.

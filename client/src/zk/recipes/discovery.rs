@@ -1,6 +1,7 @@
 //! Where services are to be found.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -139,6 +140,11 @@ impl ServiceDiscovery {
             ServiceType::Dynamic | ServiceType::DynamicSequential => CreateMode::Ephemeral,
             ServiceType::Static | ServiceType::Permanent => CreateMode::Persistent,
         };
+        for name in [&instance.name, &instance.id] {
+            if name.is_empty() || name.contains('/') {
+                return Err(Error::BadOption(format!("{name:?} is no name of a service or an instance")));
+            }
+        }
         let path = child(&self.service(&instance.name), &instance.id);
         let node = self.zk.persistent_node(&path, &instance.to_json()?, mode);
         node.created().await?;
@@ -173,6 +179,15 @@ impl ServiceDiscovery {
         Ok(instances)
     }
 
+    /// One instance of a service, if it is there and in Curator's form.
+    pub async fn instance(&self, name: &str, id: &str) -> Result<Option<ServiceInstance>, Error> {
+        match self.zk.get(&child(&self.service(name), id)).await {
+            Ok((data, _)) => Ok(serde_json::from_slice(&data).ok()),
+            Err(Error::NoNode) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Somebody who always knows an instance of a service, and chooses by `strategy` if there are several.
     pub async fn provider(&self, name: &str, strategy: Strategy) -> Result<ServiceProvider, Error> {
         let path = self.service(name);
@@ -185,6 +200,7 @@ impl ServiceDiscovery {
             path,
             strategy,
             down,
+            filter: None,
             choice: Mutex::new(choice),
             errors: Mutex::default(),
         })
@@ -239,15 +255,26 @@ impl Default for DownPolicy {
 }
 
 /// Knows the instances of one service, and chooses among them.
-#[derive(Debug)]
 pub struct ServiceProvider {
     cache: Cache,
     path: String,
     strategy: Strategy,
     down: DownPolicy,
+    filter: Option<Filter>,
     choice: Mutex<Choice>,
     /// Of instances that are there: when they failed.
     errors: Mutex<BTreeMap<String, Vec<Instant>>>,
+}
+
+type Filter = Box<dyn Fn(&ServiceInstance) -> bool + Send + Sync>;
+
+impl fmt::Debug for ServiceProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceProvider")
+            .field("path", &self.path)
+            .field("strategy", &self.strategy)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -264,11 +291,23 @@ impl ServiceProvider {
         ServiceProvider { down, ..self }
     }
 
+    /// Looks only at those instances of which this says yes. Called again, it replaces what was said before.
+    #[must_use]
+    pub fn filter(
+        self,
+        filter: impl Fn(&ServiceInstance) -> bool + Send + Sync + 'static,
+    ) -> ServiceProvider {
+        ServiceProvider { filter: Some(Box::new(filter)), ..self }
+    }
+
     /// All instances that want to be used, up or down, in the order of their ids.
     pub fn all(&self) -> Vec<ServiceInstance> {
         let nodes = self.cache.children(&self.path);
         let instances = nodes.values().filter_map(|node| serde_json::from_slice(&node.data).ok());
-        instances.filter(|instance: &ServiceInstance| instance.enabled).collect()
+        let is_wanted = |instance: &ServiceInstance| {
+            instance.enabled && self.filter.as_ref().is_none_or(|filter| filter(instance))
+        };
+        instances.filter(is_wanted).collect()
     }
 
     /// One instance, if there is one that is not down.

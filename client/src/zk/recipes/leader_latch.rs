@@ -1,7 +1,7 @@
 //! Leadership that is held until it is given up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -46,6 +46,8 @@ pub struct LeaderLatch {
     standing: watch::Receiver<Standing>,
     task: Option<JoinHandle<()>>,
     stop: Arc<Notify>,
+    is_silent: Arc<AtomicBool>,
+    changes: LeadershipChanges,
 }
 
 /// Where a participant stands.
@@ -54,7 +56,14 @@ enum Standing {
     Waiting,
     /// With this fence, for so many times: a short doubt in between must not go unseen.
     Leading(Zxid, u64),
-    Over(Error),
+    Over(Error, Ending),
+}
+
+/// Whether the end of leadership is told as such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Told,
+    Silent,
 }
 
 impl Coordinator {
@@ -63,7 +72,8 @@ impl Coordinator {
     /// Must be called inside a tokio runtime, where the latch's task then lives.
     pub fn leader_latch(&self, path: &str, id: &str) -> LeaderLatch {
         let (sender, standing) = watch::channel(Standing::Waiting);
-        let stop = Arc::new(Notify::new());
+        let (stop, is_silent) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let changes = LeadershipChanges { standing: standing.clone(), told: false };
         let (path_text, id) = (path.to_owned(), id.to_owned());
         let task = Task {
             zk: self.clone(),
@@ -72,10 +82,11 @@ impl Coordinator {
             sender,
             turns: AtomicU64::new(0),
             look_again: Notify::new(),
+            is_silent: Arc::clone(&is_silent),
         };
         let stopped = Arc::clone(&stop);
         let task = Some(tokio::spawn(async move { task.run(&stopped).await }));
-        LeaderLatch { zk: self.clone(), path: path.to_owned(), standing, task, stop }
+        LeaderLatch { zk: self.clone(), path: path.to_owned(), standing, task, stop, is_silent, changes }
     }
 }
 
@@ -122,7 +133,7 @@ impl LeaderLatch {
         let settled = settled.map_err(|_| Error::Closed)?.clone();
         match settled {
             Standing::Leading(fence, turn) => Ok(Leadership { fence, turn, standing }),
-            Standing::Over(error) => Err(error),
+            Standing::Over(error, _) => Err(error),
             Standing::Waiting => Err(Error::Closed),
         }
     }
@@ -138,28 +149,63 @@ impl LeaderLatch {
         Ok(self.participants().await?.into_iter().next())
     }
 
-    /// Changes of leadership as they come: `true` when we begin to lead, `false` when we stop. `None` when the session is
-    /// over. Changes that come faster than they are read are told as one.
+    /// The next change of leadership. See [`LeadershipChanges::next`].
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn changed(&mut self) -> Option<bool> {
-        self.standing.changed().await.ok()?;
-        match *self.standing.borrow_and_update() {
-            Standing::Leading(..) => Some(true),
-            Standing::Waiting => Some(false),
-            Standing::Over(_) => None,
-        }
+        self.changes.next().await
     }
 
-    /// Gives up, and waits until the next in line can lead. [`LeaderLatch::changed`] and [`Leadership::lost`] tell of it
-    /// before this returns.
+    /// Changes of leadership from now on, for whoever wants to hear of them beside the owner of the latch.
+    pub fn changes(&self) -> LeadershipChanges {
+        let standing = self.standing.clone();
+        let told = matches!(*standing.borrow(), Standing::Leading(..));
+        LeadershipChanges { standing, told }
+    }
+
+    /// Gives up, and waits until the next in line can lead. [`LeadershipChanges`] and [`Leadership::lost`] tell of it before
+    /// this returns.
     pub async fn close(mut self) -> Result<(), Error> {
         self.stop.notify_one();
         match self.task.take() {
             Some(task) => task.await.map_err(|_| Error::Closed),
             None => Ok(()),
         }
+    }
+
+    /// The same without a word to [`LeadershipChanges`], which end. [`Leadership::lost`] tells of it all the same: whoever
+    /// works as a leader must hear of the end.
+    pub async fn close_silently(self) -> Result<(), Error> {
+        self.is_silent.store(true, Ordering::Relaxed);
+        self.close().await
+    }
+}
+
+/// Changes of a latch's leadership, as they come.
+#[derive(Debug, Clone)]
+pub struct LeadershipChanges {
+    standing: watch::Receiver<Standing>,
+    /// What was told last: whether we lead.
+    told: bool,
+}
+
+impl LeadershipChanges {
+    /// The next change: `true` when we begin to lead, `false` when we stop. `None` when the latch is closed or the session is
+    /// over, after a `false` if the last word was `true`. Changes that come faster than they are read are told as one.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<bool> {
+        self.standing.changed().await.ok()?;
+        let leads = match *self.standing.borrow_and_update() {
+            Standing::Leading(..) => true,
+            Standing::Waiting => false,
+            Standing::Over(_, Ending::Told) if self.told => false,
+            Standing::Over(..) => return None,
+        };
+        self.told = leads;
+        Some(leads)
     }
 }
 
@@ -178,6 +224,8 @@ struct Task {
     turns: AtomicU64,
     /// The connection is back.
     look_again: Notify,
+    /// Whether the end is to be told.
+    is_silent: Arc<AtomicBool>,
 }
 
 impl Task {
@@ -191,7 +239,8 @@ impl Task {
             () = stop.notified() => Error::Closed,
         };
         // First this side stops believing that it leads, then the others may begin.
-        self.sender.send_replace(Standing::Over(end));
+        let ending = if self.is_silent.load(Ordering::Relaxed) { Ending::Silent } else { Ending::Told };
+        self.sender.send_replace(Standing::Over(end, ending));
         if let Some(place) = place {
             // Only the end of the session keeps it from being left, and that is as good.
             let _ = place.leave().await;
@@ -262,7 +311,7 @@ impl Task {
     fn lead(&self, fence: Option<Zxid>) {
         self.sender.send_if_modified(|standing| match (&*standing, fence) {
             (Standing::Leading(old, _), Some(fence)) if *old == fence => false,
-            (Standing::Waiting, None) | (Standing::Over(_), _) => false,
+            (Standing::Waiting, None) | (Standing::Over(..), _) => false,
             (_, Some(fence)) => {
                 *standing = Standing::Leading(fence, self.turns.fetch_add(1, Ordering::Relaxed));
                 true

@@ -65,6 +65,19 @@ impl LeaderSelector {
         Ok(led)
     }
 
+    /// Leads again and again: as soon as a turn is over, however it ended, it stands in line for the next. Ends only with the
+    /// session, or when the servers refuse.
+    ///
+    /// # Cancel safety
+    /// As [`LeaderSelector::lead`].
+    pub async fn lead_repeatedly<T, F: Future<Output = T>>(&self, mut task: impl FnMut(Zxid) -> F) -> Error {
+        loop {
+            if let Err(error) = self.lead(&mut task).await {
+                return error;
+            }
+        }
+    }
+
     /// Everybody who takes part, the leader first: their ids.
     pub async fn participants(&self) -> Result<Vec<String>, Error> {
         let ids = self.lock.contenders().await?;

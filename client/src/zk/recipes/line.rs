@@ -36,6 +36,8 @@ impl Place {
         data: &[u8],
         mode: CreateMode,
     ) -> Result<Place, Error> {
+        // Of itself, so that nobody is told of a name that we have made.
+        path::check(parent).map_err(|reason| Error::BadPath { path: parent.to_owned(), reason })?;
         let marker = format!("_c_{}-", unique());
         let path = format!("{}/{marker}{name}", if parent == "/" { "" } else { parent });
         let mut claim = Claim { zk: zk.clone(), parent: parent.to_owned(), marker, settled: false };

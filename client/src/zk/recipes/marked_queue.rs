@@ -7,7 +7,7 @@ use bytes::{Buf, BufMut, Bytes};
 
 use super::line::child;
 use super::queue::{elements, put, take_first};
-use crate::zk::{Coordinator, Error};
+use crate::zk::{Coordinator, Error, Watch};
 
 /// What Curator's queues call their elements; the mark follows, and the digits.
 const ITEM: &str = "queue-";
@@ -95,16 +95,10 @@ impl DelayQueue {
     /// None: an element may be taken and lost.
     pub async fn take(&self) -> Result<Vec<Bytes>, Error> {
         loop {
-            let (names, mut watch) = elements(&self.zk, &self.path, ITEM).await?;
-            let mut timed: Vec<(u64, String)> = names.into_iter().map(|name| (time(&name), name)).collect();
-            timed.sort();
-            let now = ms(SystemTime::now());
-            let later = timed.split_off(timed.partition_point(|(time, _)| *time <= now));
-            let due: Vec<String> = timed.into_iter().map(|(_, name)| name).collect();
-            if let Some(elements) = take_first(&self.zk, &self.path, &due, unwrap).await? {
+            let (taken, next, mut watch) = self.take_due().await?;
+            if let Some(elements) = taken {
                 return Ok(elements);
             }
-            let next = later.first().map(|(time, _)| Duration::from_millis(time.saturating_sub(now)));
             let wait = async {
                 match next {
                     Some(wait) => tokio::time::sleep(wait).await,
@@ -116,6 +110,27 @@ impl DelayQueue {
                 () = wait => {}
             }
         }
+    }
+
+    /// Takes the next element if its time has come: one, or those that Curator has put in together.
+    ///
+    /// # Cancel safety
+    /// None: an element may be taken and lost.
+    pub async fn try_take(&self) -> Result<Option<Vec<Bytes>>, Error> {
+        Ok(self.take_due().await?.0)
+    }
+
+    /// What was taken, how long it is until there is more to take, and a watch for more.
+    async fn take_due(&self) -> Result<(Option<Vec<Bytes>>, Option<Duration>, Watch), Error> {
+        let (names, watch) = elements(&self.zk, &self.path, ITEM).await?;
+        let mut timed: Vec<(u64, String)> = names.into_iter().map(|name| (time(&name), name)).collect();
+        timed.sort();
+        let now = ms(SystemTime::now());
+        let later = timed.split_off(timed.partition_point(|(time, _)| *time <= now));
+        let due: Vec<String> = timed.into_iter().map(|(_, name)| name).collect();
+        let taken = take_first(&self.zk, &self.path, &due, unwrap).await?;
+        let next = later.first().map(|(time, _)| Duration::from_millis(time.saturating_sub(now)));
+        Ok((taken, next, watch))
     }
 }
 
@@ -136,13 +151,27 @@ impl IdQueue {
     /// None: an element may be taken and lost.
     pub async fn take(&self) -> Result<Vec<Bytes>, Error> {
         loop {
-            let (mut names, mut watch) = elements(&self.zk, &self.path, ITEM).await?;
-            names.sort_by(|a, b| digits(a).cmp(digits(b)));
-            if let Some(elements) = take_first(&self.zk, &self.path, &names, unwrap).await? {
+            let (taken, mut watch) = self.take_next().await?;
+            if let Some(elements) = taken {
                 return Ok(elements);
             }
             watch.changed().await;
         }
+    }
+
+    /// Takes an element if there is one: one, or those that Curator has put in together.
+    ///
+    /// # Cancel safety
+    /// None: an element may be taken and lost.
+    pub async fn try_take(&self) -> Result<Option<Vec<Bytes>>, Error> {
+        Ok(self.take_next().await?.0)
+    }
+
+    /// What was taken, and a watch for more.
+    async fn take_next(&self) -> Result<(Option<Vec<Bytes>>, Watch), Error> {
+        let (mut names, watch) = elements(&self.zk, &self.path, ITEM).await?;
+        names.sort_by(|a, b| digits(a).cmp(digits(b)));
+        Ok((take_first(&self.zk, &self.path, &names, unwrap).await?, watch))
     }
 
     /// Takes all elements with this id out of the queue, and says how many there were.

@@ -29,7 +29,7 @@ pub use counter::{AtomicLong, SharedCount, SharedValue};
 pub use discovery::{
     DownPolicy, Registration, ServiceDiscovery, ServiceInstance, ServiceProvider, ServiceType, Strategy,
 };
-pub use leader_latch::{LeaderLatch, Leadership};
+pub use leader_latch::{LeaderLatch, Leadership, LeadershipChanges};
 pub use leader_selector::{LeaderSelector, Led};
 pub use lock::{Lock, LockGuard};
 pub use marked_queue::{DelayQueue, IdQueue};

@@ -2,8 +2,9 @@
 
 use std::future::{Future, poll_fn};
 use std::task::Poll;
+use std::time::Duration;
 
-use super::lock::{Lock, LockGuard};
+use super::lock::{Lock, LockGuard, within};
 use crate::zk::Error;
 
 /// Several locks that are held together or not at all.
@@ -46,6 +47,14 @@ impl MultiLock {
             guards.push(lock.acquire().await?);
         }
         Ok(MultiLockGuard { guards })
+    }
+
+    /// The same, for at most so long; `None` if they were not all free in time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future releases those that were taken.
+    pub async fn acquire_within(&self, patience: Duration) -> Result<Option<MultiLockGuard>, Error> {
+        within(patience, self.acquire()).await
     }
 
     /// Takes all if all are free.

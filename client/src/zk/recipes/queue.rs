@@ -192,6 +192,11 @@ impl PriorityQueue {
     pub async fn try_take(&self) -> Result<Option<Bytes>, Error> {
         self.queue.try_take().await
     }
+
+    /// The first element, which stays where it is.
+    pub async fn peek(&self) -> Result<Option<Bytes>, Error> {
+        self.queue.peek().await
+    }
 }
 
 fn prefix_with(priority: u16) -> Result<String, Error> {
@@ -250,10 +255,8 @@ impl LockingQueue {
             // Both watches before the attempt: an element may come, or come back.
             let (names, mut more) = elements(&self.zk, &self.entries(), ENTRY).await?;
             let (_, mut freed) = elements(&self.zk, &self.locks(), ENTRY).await?;
-            for name in names {
-                if let Some(held) = self.hold(&name).await? {
-                    return Ok(held);
-                }
+            if let Some(held) = self.hold_first(&names).await? {
+                return Ok(held);
             }
             tokio::select! {
                 // In this order, not a random one: a simulated life must be repeatable.
@@ -262,6 +265,24 @@ impl LockingQueue {
                 _ = freed.changed() => {}
             }
         }
+    }
+
+    /// Takes an element that nobody else has, if there is one.
+    ///
+    /// # Cancel safety
+    /// As [`LockingQueue::take`].
+    pub async fn try_take(&self) -> Result<Option<Held>, Error> {
+        let (names, _) = elements(&self.zk, &self.entries(), ENTRY).await?;
+        self.hold_first(&names).await
+    }
+
+    async fn hold_first(&self, names: &[String]) -> Result<Option<Held>, Error> {
+        for name in names {
+            if let Some(held) = self.hold(name).await? {
+                return Ok(Some(held));
+            }
+        }
+        Ok(None)
     }
 
     async fn hold(&self, name: &str) -> Result<Option<Held>, Error> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::line::Place;
-use super::lock::{LockGuard, await_turn, within};
+use super::lock::{LockGuard, await_turn, data_of_line, within};
 use crate::zk::{Coordinator, CreateMode, Error};
 
 /// Before the digits of a name: writers first, Curator's and kazoo's.
@@ -93,6 +93,11 @@ impl RwLock {
         let reader = self.read_beside(Some(own)).await?;
         writer.release().await?;
         Ok(reader)
+    }
+
+    /// Who holds the lock and who waits for it, for reading or writing, in order: their data.
+    pub async fn contenders(&self) -> Result<Vec<Vec<u8>>, Error> {
+        data_of_line(&self.zk, &self.path, NAMES).await
     }
 
     /// For reading, when this writer is nobody to wait for.

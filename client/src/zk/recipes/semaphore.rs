@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::line::{Place, child};
-use super::lock::{LockGuard, within};
+use super::lock::{Lock, LockGuard, within};
 use crate::zk::{Coordinator, CreateMode, Error};
 
 /// So many leases, and no more, to whoever knows the path.
@@ -13,7 +13,8 @@ use crate::zk::{Coordinator, CreateMode, Error};
 /// its holder's session ends. **It does not promise** that a holder notices that in time: [`Lock`](super::Lock) says why.
 ///
 /// **Znodes**: `PATH/leases/_c_UUID-lease-0000000007`, ephemeral, one for each lease, and a lock at `PATH/locks` that is held
-/// while a lease is waited for. Curator's `InterProcessSemaphoreV2` does the same.
+/// while a lease is waited for. Curator's `InterProcessSemaphoreV2` does the same, and with one
+/// lease its `InterProcessSemaphoreMutex`.
 ///
 /// ```no_run
 /// # async fn example(zk: client::zk::Coordinator) -> Result<(), client::zk::Error> {
@@ -50,13 +51,41 @@ impl Semaphore {
     /// # Cancel safety
     /// Dropping the future gives up the place in the line.
     pub async fn acquire(&self) -> Result<LockGuard, Error> {
-        let turn = self.zk.lock(&child(&self.path, "locks")).acquire().await?;
+        let turn = self.turn().acquire().await?;
+        let lease = self.next_lease().await?;
+        turn.release().await?;
+        Ok(lease)
+    }
+
+    /// Waits for so many leases. Nobody else gets one meanwhile, so no two wait for each other's.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the place in the line, and the leases that were got by then.
+    pub async fn acquire_many(&self, count: usize) -> Result<Vec<LockGuard>, Error> {
+        if count > self.leases {
+            return Err(Error::BadOption(format!("{count} leases of {} will never be free", self.leases)));
+        }
+        let turn = self.turn().acquire().await?;
+        let mut got = Vec::with_capacity(count);
+        for _ in 0..count {
+            got.push(self.next_lease().await?);
+        }
+        turn.release().await?;
+        Ok(got)
+    }
+
+    /// The right to wait for leases.
+    fn turn(&self) -> Lock {
+        self.zk.lock(&child(&self.path, "locks"))
+    }
+
+    /// For whoever has the turn.
+    async fn next_lease(&self) -> Result<LockGuard, Error> {
         let leases = child(&self.path, "leases");
         loop {
             let place =
                 Place::take(&self.zk, &leases, "lease-", &self.data, CreateMode::EphemeralSequential).await?;
             if self.await_lease(&place, &leases).await? {
-                turn.release().await?;
                 return Ok(LockGuard::new(place));
             }
         }
