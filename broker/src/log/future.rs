@@ -153,8 +153,8 @@ impl FutureLog {
         }
         self.log.end_like(&log, now_ms)?;
         self.log.succeed(&log)?;
-        if log.recovery_point() > self.log.recovery_point() {
-            // Somebody may have been told that this is durable.
+        if self.log.recovery_point() < self.log.end_offset() {
+            // Somebody may have been told that this is durable, and before the last start: then the log does not know.
             self.flush(now_ms)?;
         }
         self.folder.rename_self(&log.partition().to_string())?;
