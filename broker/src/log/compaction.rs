@@ -35,6 +35,8 @@ use super::txn_index::AbortedTxn;
 use offset_map::OffsetMap;
 use transactions::CleanedTransactions;
 
+use crate::planted::{self, Mistake};
+
 /// A record that unpacks to more than this cannot be looked into.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 /// How many bytes of copies are written at once.
@@ -99,7 +101,10 @@ impl PartitionLog {
         // What was noted for a log that was since truncated or recreated says nothing.
         let first_dirty =
             if cleaned_to > active { self.log_start_offset } else { cleaned_to.max(self.log_start_offset) };
-        let limit = self.last_stable_offset().min(active);
+        let limit = match planted::is(Mistake::CleaningPastWatermark) {
+            true => active,
+            false => self.last_stable_offset().min(active),
+        };
         let youngest_ms = now_ms.saturating_sub(config.min_compaction_lag_ms);
         let oldest_ms = now_ms.saturating_sub(config.max_compaction_lag_ms);
         let (mut clean_bytes, mut dirty_bytes, mut end, mut is_overdue) = (0, 0, first_dirty, false);
@@ -159,7 +164,7 @@ impl PartitionLog {
 
     /// Whether everything before this offset was synced, so that older records may go for it.
     fn has_durable(&self, end_offset: i64) -> bool {
-        self.recovery_point >= end_offset
+        self.recovery_point >= end_offset || planted::is(Mistake::UnsyncedCleaning)
     }
 
     /// Puts a copy in the place of its originals, unless they changed, or what they go for was taken back; says whether it
@@ -382,7 +387,8 @@ impl Plan {
         let ends_nothing = is_control
             && transactions.on_marker(batch).map_err(|error| segment.file.damaged(position, &error))?;
         let is_aborted = !is_control && transactions.on_records(header);
-        let is_over = header.delete_horizon().is_some_and(|deadline| deadline <= now_ms);
+        let is_over = header.delete_horizon().is_some_and(|deadline| deadline <= now_ms)
+            || planted::is(Mistake::TombstonesAtOnce);
         let original = || NewBatch::new(*header, batch.payload());
         if is_aborted || (ends_nothing && is_over) {
             return Ok(is_last.then(|| NewBatch::new(header.emptied(), Bytes::new())));
