@@ -74,7 +74,27 @@ fn what_is_wrong_is_said_with_what_is_allowed() {
         errors(&[("advertised.listeners", "PLAINTEXT://0.0.0.0:9092")])[0],
         "advertised.listeners=PLAINTEXT://0.0.0.0:9092: 0.0.0.0 is no address that a client could connect to (command line)"
     );
-    assert!(errors(&[("listeners", "SASL://:9092")])[0].contains("listener.security.protocol.map"));
+    for listeners in ["FOO://:9092", "PLAINTEXT://:9091,FOO://:9092", "SASL_PLAINTEXT://:9092"] {
+        let name = listeners.rsplit(',').next().and_then(|last| last.split_once(':')).expect("a name").0;
+        let flags = [("listeners", listeners), ("inter.broker.listener.name", name)];
+        let what = format!(
+            "listeners={listeners}: {name} has no protocol in listener.security.protocol.map that this release speaks \
+             (PLAINTEXT, SSL) (command line)"
+        );
+        assert_eq!(errors(&flags[..1]), [what.clone()]);
+        assert_eq!(errors(&flags), [what.clone()]);
+        let advertised = ("advertised.listeners", &*format!("{name}://localhost:9092"));
+        assert_eq!(errors(&[flags[0], flags[1], advertised]), [what]);
+    }
+    assert_eq!(
+        errors(&[("listeners", "nowhere")]),
+        ["listeners=nowhere: nowhere is not NAME://host:port (command line)"]
+    );
+    let other = [("listeners", "PLAINTEXT://:9092"), ("advertised.listeners", "SSL://localhost:9092")];
+    assert_eq!(
+        errors(&other)[0],
+        "advertised.listeners=SSL://localhost:9092: SSL is not one of the listeners (command line)"
+    );
     assert!(errors(&[("log.cleanup.policy", "burn")])[0].contains("delete, compact, or both"));
     let (none, problems) = load(&[], &[]);
     assert!(none.is_none());
