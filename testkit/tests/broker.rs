@@ -18,7 +18,7 @@ use client::wire::kafka::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use client::wire::kafka::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic};
-use client::wire::kafka::messages::produce::ProduceResponse;
+use client::wire::kafka::messages::produce::{ProduceRequest, ProduceResponse};
 use client::wire::kafka::writer::join;
 use client::wire::kafka::{ApiKey, ErrorCode, Message, Reader, Request, ResponseHeader, frame};
 use support::start;
@@ -146,6 +146,37 @@ async fn what_a_producer_repeats_is_there_once() {
     assert_eq!(wire.produce("t", numbered(0, "a")).await, (ErrorCode::NONE, 0), "told where it is");
     assert_eq!(wire.produce("t", numbered(3, "d")).await.0, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
     assert_eq!(values(&wire.fetch("t", 0).await.expect("read")), [(0, "a"), (1, "b")]);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_no_producer_is_in_no_transaction_whatever_it_says() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    let mut send = async |transactional_id: Option<&str>, producer_id: i64| {
+        let options = BatchOptions {
+            producer_id,
+            producer_epoch: 0,
+            base_sequence: 0,
+            transactional: true,
+            ..BatchOptions::default()
+        };
+        let transactional_id = transactional_id.map(Into::into);
+        let request = ProduceRequest { transactional_id, ..produce("t", batch_of(options, &["a"])) };
+        wire.ask(&request, 9).await.responses[0].partition_responses[0].error_code
+    };
+    let refused = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    assert_eq!(send(None, -1).await, refused);
+    assert_eq!(send(Some("mine"), 5).await, refused);
+    assert_eq!(send(Some("mine"), -1).await, ErrorCode::NONE);
+    // It keeps nobody waiting for its end.
+    let log = broker.broker.replicas.get("t", 0).expect("here");
+    let log = log.log().lock().expect("online");
+    assert_eq!((log.end_offset(), log.last_stable_offset()), (1, 1));
+    drop(log);
     broker.stop().await;
 }
 
