@@ -9,7 +9,7 @@ use client::wire::kafka::batch::BatchOptions;
 use client::wire::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use client::wire::kafka::messages::find_coordinator::FindCoordinatorRequest;
 use client::wire::kafka::messages::init_producer_id::InitProducerIdRequest;
-use client::wire::kafka::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
+use client::wire::kafka::messages::join_group::JoinGroupRequest;
 use client::wire::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
@@ -22,6 +22,7 @@ use client::wire::kafka::messages::produce::{ProduceRequest, ProduceResponse};
 use client::wire::kafka::writer::join;
 use client::wire::kafka::{ApiKey, ErrorCode, Message, Reader, Request, ResponseHeader, frame};
 use support::start;
+use testkit::badinput::broker::joins;
 use testkit::process::Options;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -191,15 +192,7 @@ async fn groups_remember_how_far_they_read_over_a_restart() {
     let found = wire.ask(&find, 3).await;
     assert_eq!((found.error_code, found.node_id), (ErrorCode::NONE, 1));
 
-    let protocol = JoinGroupRequestProtocol { name: "range".into(), metadata: Bytes::from_static(b"topics") };
-    let join = JoinGroupRequest {
-        group_id: "readers".into(),
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
-        protocol_type: "consumer".into(),
-        protocols: vec![protocol],
-        ..Default::default()
-    };
+    let join = joins("readers");
     let invited = wire.ask(&join, 5).await;
     assert_eq!(invited.error_code, ErrorCode::MEMBER_ID_REQUIRED);
     let joined = wire.ask(&JoinGroupRequest { member_id: invited.member_id, ..join }, 5).await;

@@ -477,6 +477,19 @@ fn sequences() -> Vec<Row> {
     ]
 }
 
+/// A consumer's word that it wants to be in a group.
+pub fn joins(group: &str) -> JoinGroupRequest {
+    let protocol = JoinGroupRequestProtocol { name: "range".into(), metadata: Bytes::from_static(b"\0\0") };
+    JoinGroupRequest {
+        group_id: group.into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![protocol],
+        ..Default::default()
+    }
+}
+
 /// Good requests. Neither they nor what damage makes of them asks for much.
 pub fn good_requests() -> Vec<Body> {
     fn body<R: Request>(request: &R, version: i16) -> Body {
@@ -503,15 +516,7 @@ pub fn good_requests() -> Vec<Body> {
     let commit = OffsetCommitRequest { group_id: "g".into(), topics: vec![topic], ..Default::default() };
     let versions =
         ApiVersionsRequest { client_software_name: "badinput".into(), client_software_version: "1".into() };
-    let protocol = JoinGroupRequestProtocol { name: "range".into(), metadata: Bytes::from_static(b"\0\0") };
-    let join_group = JoinGroupRequest {
-        group_id: "g".into(),
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
-        protocol_type: "consumer".into(),
-        protocols: vec![protocol],
-        ..Default::default()
-    };
+    let join_group = joins("g");
     vec![
         body(&metadata, 1),
         body(&metadata, 12),
