@@ -81,10 +81,10 @@ fn what_is_wrong_is_said_with_what_is_allowed() {
             "listeners={listeners}: {name} has no protocol in listener.security.protocol.map that this release speaks \
              (PLAINTEXT, SSL) (command line)"
         );
-        assert_eq!(errors(&flags[..1]), [what.clone()]);
-        assert_eq!(errors(&flags), [what.clone()]);
+        assert_eq!(errors(&flags[..1]), [&*what]);
+        assert_eq!(errors(&flags), [&*what]);
         let advertised = ("advertised.listeners", &*format!("{name}://localhost:9092"));
-        assert_eq!(errors(&[flags[0], flags[1], advertised]), [what]);
+        assert_eq!(errors(&[flags[0], flags[1], advertised]), [&*what]);
     }
     assert_eq!(
         errors(&[("listeners", "nowhere")]),
