@@ -9,6 +9,14 @@ pub enum Mistake {
     ProducersForgotten,
     /// P14: a controller writes whether or not there is a later one.
     ControllerUnfenced,
+    /// A cleaning looks at what is not replicated yet.
+    CleaningPastWatermark,
+    /// A cleaning takes away what says that a key was deleted, however lately that was.
+    TombstonesAtOnce,
+    /// A log is moved without a note of where it was before.
+    MoveUnnoted,
+    /// A cleaning drops records for newer ones that are not on the disk yet.
+    UnsyncedCleaning,
 }
 
 #[cfg(feature = "planted")]

@@ -9,7 +9,7 @@ use client::wire::kafka::batch::BatchOptions;
 use client::wire::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use client::wire::kafka::messages::find_coordinator::FindCoordinatorRequest;
 use client::wire::kafka::messages::init_producer_id::InitProducerIdRequest;
-use client::wire::kafka::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
+use client::wire::kafka::messages::join_group::JoinGroupRequest;
 use client::wire::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
@@ -18,10 +18,11 @@ use client::wire::kafka::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use client::wire::kafka::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic};
-use client::wire::kafka::messages::produce::ProduceResponse;
+use client::wire::kafka::messages::produce::{ProduceRequest, ProduceResponse};
 use client::wire::kafka::writer::join;
 use client::wire::kafka::{ApiKey, ErrorCode, Message, Reader, Request, ResponseHeader, frame};
 use support::start;
+use testkit::badinput::broker::joins;
 use testkit::process::Options;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -150,6 +151,36 @@ async fn what_a_producer_repeats_is_there_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_no_producer_is_in_no_transaction_whatever_it_says() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    let mut send = async |transactional_id: Option<&str>, producer_id: i64| {
+        let options = BatchOptions {
+            producer_id,
+            producer_epoch: 0,
+            base_sequence: 0,
+            transactional: true,
+            ..BatchOptions::default()
+        };
+        let transactional_id = transactional_id.map(Into::into);
+        let request = ProduceRequest { transactional_id, ..produce("t", batch_of(options, &["a"])) };
+        wire.ask(&request, 9).await.responses[0].partition_responses[0].error_code
+    };
+    let refused = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    assert_eq!(send(None, -1).await, refused);
+    assert_eq!(send(Some("mine"), 5).await, refused);
+    assert_eq!(send(Some("mine"), -1).await, ErrorCode::NONE);
+    // It keeps nobody waiting for its end.
+    let replica = broker.broker.replicas.get("t", 0).expect("here");
+    let ends = || replica.log().lock().map(|log| (log.end_offset(), log.last_stable_offset()));
+    assert_eq!(ends().expect("online"), (1, 1));
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn groups_remember_how_far_they_read_over_a_restart() {
     let Some(coordinator) = start(Options::for_tests()) else { return };
     let data = tempfile::tempdir().expect("a directory");
@@ -160,15 +191,7 @@ async fn groups_remember_how_far_they_read_over_a_restart() {
     let found = wire.ask(&find, 3).await;
     assert_eq!((found.error_code, found.node_id), (ErrorCode::NONE, 1));
 
-    let protocol = JoinGroupRequestProtocol { name: "range".into(), metadata: Bytes::from_static(b"topics") };
-    let join = JoinGroupRequest {
-        group_id: "readers".into(),
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
-        protocol_type: "consumer".into(),
-        protocols: vec![protocol],
-        ..Default::default()
-    };
+    let join = joins("readers");
     let invited = wire.ask(&join, 5).await;
     assert_eq!(invited.error_code, ErrorCode::MEMBER_ID_REQUIRED);
     let joined = wire.ask(&JoinGroupRequest { member_id: invited.member_id, ..join }, 5).await;

@@ -8,13 +8,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use broker::server::Running;
-use client::wire::kafka::ErrorCode;
 use client::wire::kafka::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use client::wire::kafka::messages::metadata::MetadataRequest;
+use client::wire::kafka::{ApiKey, ErrorCode};
 use testkit::badinput::Mutations;
-use testkit::badinput::broker::{MESSAGE_BYTES_MAX, Outcome, TOPIC, ask, good_requests, run, table};
+use testkit::badinput::broker::{
+    Input, MESSAGE_BYTES_MAX, Outcome, TOPIC, ask, good_requests, largest_counts, request_of, run, table,
+};
 use testkit::process::{Kafka, Kind, Need, Options, Server, skip_or_fail};
 use testkit::raw::{Connection, Next};
 use wire::{address, start_broker};
@@ -153,6 +155,45 @@ async fn random_damage_ends_at_most_its_own_connection() {
         }
         let grown = resident_bytes().saturating_sub(before);
         assert!(grown < 128 << 20, "{grown} bytes");
+    });
+    played.await.expect("nobody else suffered");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_counts_take_no_memory_whatever_is_asked() {
+    let _alone = ALONE.lock().await;
+    let (coordinator, data) = (coordinator(), tempfile::tempdir().expect("a directory"));
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let address = address(&broker);
+    let played = tokio::task::spawn_blocking(move || {
+        make_topic(address);
+        let is_small = |row: &testkit::badinput::broker::Row| match &row.input {
+            Input::Produce { records, .. } => records.len() < 1000,
+            _ => false,
+        };
+        let batches: Vec<_> = table().into_iter().filter(is_small).collect();
+        let before = resident_bytes();
+        let mut most = before;
+        for key in ApiKey::ALL {
+            for version in key.versions() {
+                for body in largest_counts() {
+                    let mut connection = Connection::open(address).expect("connected");
+                    let _ = connection.send(&request_of(key.to_wire(), version, &body));
+                    // Some of it may even be a request, and have an answer.
+                    let got = connection.next(Duration::from_secs(10));
+                    assert_ne!(got, Next::Silence, "{}.{version} {:x?}", key.name(), &body[..6]);
+                }
+            }
+            most = most.max(resident_bytes());
+        }
+        for row in batches {
+            run(address, &row).expect("an answer or an end");
+            most = most.max(resident_bytes());
+        }
+        // Anything that was reserved for one of the counts would be a hundred megabytes and more.
+        assert!(most - before < 48 << 20, "{} bytes", most - before);
+        assert!(serves(address) < Duration::from_secs(1));
     });
     played.await.expect("nobody else suffered");
     broker.stop().await;

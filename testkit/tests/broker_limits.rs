@@ -24,8 +24,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use support::{connect, start, until};
+use tempfile::TempDir;
 use testkit::certificates::Authority;
-use testkit::process::Options;
+use testkit::process::{Options, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -124,11 +125,7 @@ async fn limits_of_clients_are_kept_told_and_taken_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_is_too_fast_gets_nothing_for_a_while() {
-    let Some(coordinator) = start(Options::for_tests()) else { return };
-    let data = tempfile::tempdir().expect("a directory");
-    let broker = start_broker(&coordinator, data.path(), &[]).await;
-    let mut wire = Wire::to(&broker).await;
-    wire.create("t").await;
+    let Some((broker, mut wire, _home)) = serve(&[]).await else { return };
     let value = "x".repeat(700);
     wire.produce("t", batch(&[&value])).await;
     assert_eq!(
@@ -169,6 +166,16 @@ async fn partitions_are_not_made_faster_than_allowed() {
     }
     assert_eq!(refused, Some((ErrorCode::THROTTLING_QUOTA_EXCEEDED, true)));
     broker.stop().await;
+}
+
+/// A broker with these settings, a client that made a topic `t`, and what the broker stands on.
+async fn serve(settings: &[(&str, &str)]) -> Option<(Running, Wire, (Server, TempDir))> {
+    let coordinator = start(Options::for_tests())?;
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), settings).await;
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    Some((broker, wire, (coordinator, data)))
 }
 
 /// Whether the broker answers on a new connection.
@@ -496,11 +503,7 @@ async fn what_is_read_in_clear_text_goes_from_the_file_to_the_socket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_leaves_gives_its_place_back_at_once() {
-    let Some(coordinator) = start(Options::for_tests()) else { return };
-    let data = tempfile::tempdir().expect("a directory");
-    let broker = start_broker(&coordinator, data.path(), &[]).await;
-    let mut wire = Wire::to(&broker).await;
-    wire.create("t").await;
+    let Some((broker, _wire, _home)) = serve(&[]).await else { return };
     let mut reader = Wire::to(&broker).await;
     let waiting = tokio::spawn(async move { reader.fetch_waiting("t", 0, Duration::from_secs(50)).await });
     until("two are connected", || async { broker.broker.places.count() == 2 }).await;
@@ -523,14 +526,10 @@ async fn half_a_request(broker: &Running, size: usize) -> TcpStream {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_requests_wait_for_memory_and_small_ones_do_not() {
     const SIZE: usize = 1 << 20;
-    let Some(coordinator) = start(Options::for_tests()) else { return };
-    let data = tempfile::tempdir().expect("a directory");
     let limits = SIZE.to_string();
     let settings =
         [("queued.max.request.bytes", limits.as_str()), ("socket.request.max.bytes", limits.as_str())];
-    let broker = start_broker(&coordinator, data.path(), &settings).await;
-    let mut wire = Wire::to(&broker).await;
-    wire.create("t").await;
+    let Some((broker, mut wire, _home)) = serve(&settings).await else { return };
     // One takes most of the memory, the other goes beyond it.
     let first = half_a_request(&broker, SIZE - 4).await;
     until("the memory is taken", || async { broker.broker.request_memory.free() == 0 }).await;
@@ -551,11 +550,7 @@ async fn large_requests_wait_for_memory_and_small_ones_do_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_waits_keeps_nobody_waiting() {
-    let Some(coordinator) = start(Options::for_tests()) else { return };
-    let data = tempfile::tempdir().expect("a directory");
-    let broker = start_broker(&coordinator, data.path(), &[]).await;
-    let mut wire = Wire::to(&broker).await;
-    wire.create("t").await;
+    let Some((broker, mut wire, _home)) = serve(&[]).await else { return };
     let mut waiting = Vec::new();
     for _ in 0..50 {
         let mut reader = Wire::to(&broker).await;
@@ -586,11 +581,8 @@ async fn metrics(broker: &Running) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happened_shows_in_the_metrics() {
-    let Some(coordinator) = start(Options::for_tests()) else { return };
-    let data = tempfile::tempdir().expect("a directory");
-    let broker = start_broker(&coordinator, data.path(), &[("operations.listener", "127.0.0.1:0")]).await;
-    let mut wire = Wire::to(&broker).await;
-    wire.create("t").await;
+    let settings = [("operations.listener", "127.0.0.1:0")];
+    let Some((broker, mut wire, _home)) = serve(&settings).await else { return };
     assert_eq!(wire.produce("t", batch(&["a", "b"])).await.0, ErrorCode::NONE);
     assert_eq!(wire.produce("unknown", batch(&["a"])).await.0, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     assert_eq!(wire.fetch("t", 0).await.expect("read").len(), 2);

@@ -144,6 +144,11 @@ fn run(disk: &SimDisk, seed: u64, compact: bool, known: &mut Knowledge) -> Resul
                 log.truncate_to(to, NOW)?;
                 known.bases.retain(|base| *base < to);
             }
+            15 | 16 => {
+                // Everybody in sync has it, and perhaps nobody on the disk.
+                let end = log.end_offset();
+                log.set_high_watermark(end);
+            }
             17 if !compact => {
                 log.apply_retention(NOW)?;
                 log.remove_retired(NOW)?;
@@ -156,8 +161,14 @@ fn run(disk: &SimDisk, seed: u64, compact: bool, known: &mut Knowledge) -> Resul
                 if let Some(dirt) = dirt {
                     let plan = log.cleaning_plan(dirt);
                     let lock = || Ok(shared.lock().expect("nobody panicked"));
-                    if let Some(cleaned) = plan.run(1 << 16, NOW, lock)? {
+                    let flush = || {
+                        let flushed = lock()?.flush_job().run()?;
+                        lock()?.flushed(flushed, NOW);
+                        Ok(())
+                    };
+                    if let Some(cleaned) = plan.run(1 << 16, NOW, lock, flush)? {
                         cleaned_to = cleaned.end_offset;
+                        known.options.cleaned_to = cleaned_to;
                     }
                     shared.get_mut().expect("nobody panicked").remove_retired(NOW)?;
                 }
@@ -217,27 +228,22 @@ fn check(disk: &SimDisk, compact: bool, mut known: Knowledge, what: &str) -> Kno
     assert!(end >= known.durable, "{what}: {} were durable, and it ends at {end}", known.durable);
     let found = read(&mut log, start, end).expect("no more stops");
     known.current();
-    let durable = known.durable;
     let fits = |history: &BTreeMap<i64, Pair>| {
         let part: BTreeMap<i64, Pair> =
             history.range(start..end).map(|(o, pair)| (*o, pair.clone())).collect();
         if !compact {
             return found == part;
         }
-        // Nothing is there that never was, and of each key the newest durable record or a newer one.
-        let newest = |of: &BTreeMap<i64, Pair>, end: i64| -> BTreeMap<u64, i64> {
-            of.range(..end).map(|(offset, (key, _))| (*key, *offset)).collect()
+        // Nothing is there that never was, and up to where it ends the newest record of each key.
+        let newest = |of: &BTreeMap<i64, Pair>| -> BTreeMap<u64, i64> {
+            of.iter().map(|(offset, (key, _))| (*key, *offset)).collect()
         };
-        let seen = newest(&found, i64::MAX);
-        found.iter().all(|(offset, pair)| part.get(offset) == Some(pair))
-            && newest(&part, durable).iter().all(|(key, offset)| seen.get(key) >= Some(offset))
+        found.iter().all(|(offset, pair)| part.get(offset) == Some(pair)) && newest(&found) == newest(&part)
     };
     let history = known.histories.iter().find(|history| fits(history)).cloned();
     let mut history =
         history.unwrap_or_else(|| panic!("{what}: it holds {start}..{end}, {:?}", found.keys()));
-    history.retain(|offset, _| {
-        *offset < end && (!compact || found.contains_key(offset) || *offset < known.durable)
-    });
+    history.retain(|offset, _| *offset < end && (!compact || found.contains_key(offset)));
     known.histories = vec![history];
     known.bases.retain(|base| *base < end);
     known.options.log_start_offset = known.options.log_start_offset.max(start);

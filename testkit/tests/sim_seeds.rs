@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use testkit::sim::life::{Mistakes, Outcome};
 use testkit::sim::trace::Detail;
-use testkit::sim::{client, controller, groups, partition, solo, zab};
+use testkit::sim::{client, controller, groups, logs, partition, solo, zab};
 
 type Counts = BTreeMap<&'static str, u64>;
 
@@ -204,6 +204,42 @@ fn lives_of_partitions() {
 #[test]
 fn every_mistake_planted_in_a_partition_is_found() {
     assert_all_found(500, |_| &[], partition::World::run);
+}
+
+#[test]
+fn lives_of_logs() {
+    let seeds = kept(include_str!("../seeds/logs.txt")).into_iter().chain(0..200);
+    let (happened, reached) = live("logs", seeds, logs::World::run);
+    assert_more_than(
+        50,
+        &["kill", "power cut", "clean stop", "stop in the middle", "stop in a start"],
+        &happened,
+    );
+    let marks = [
+        "a cleaning dropped records",
+        "a cleaning found what was not synced",
+        "a cleaning met a disk that stopped",
+        "a deleted key's last record was gone",
+        "a move ended",
+        "a move was broken off by a stop",
+        "a power cut took records",
+    ];
+    assert_more_than(20, &marks, &reached);
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn every_mistake_planted_in_logs_is_found() {
+    use logs::Planted;
+    let expected = |planted| -> &'static [&'static str] {
+        match planted {
+            Planted::CleaningPastWatermark | Planted::TombstonesAtOnce => &["B11"],
+            // The partition is in two directories, and refused, or the wrong one counts.
+            Planted::MoveUnnoted => &["B12"],
+            Planted::UnsyncedCleaning => &["B11", "B12"],
+        }
+    };
+    assert_all_found(1000, expected, logs::World::run);
 }
 
 const FAULTS_OF_STAGES: &[&str] = &["cut", "stall", "freeze", "kill", "power cut"];

@@ -19,6 +19,8 @@ const FIRST_VERSION_OF_BATCHES: i16 = 3;
 /// Where the low byte of a batch's attributes is, and the bit in it that makes the batch part of a transaction.
 const ATTRIBUTES: usize = 22;
 const TRANSACTIONAL: u8 = 0x10;
+/// Where the id of a batch's producer is; negative if it has none.
+const PRODUCER_ID: usize = 43;
 /// zstd came later.
 const FIRST_VERSION_OF_ZSTD: i16 = 7;
 
@@ -75,10 +77,20 @@ fn refusal(context: &Context<'_>, request: &ProduceRequest) -> Option<ErrorCode>
     if !partitions.all(|partition| seen.insert(partition)) {
         return Some(ErrorCode::INVALID_REQUEST);
     }
-    // This release has no transactions, so no transactional id belongs to any producer.
+    // This release has no transactions, so no transactional id belongs to any producer. A batch without a producer is in
+    // no transaction whatever it says, but somebody must be named.
+    let is_anonymous = request.transactional_id.is_none();
     let mut records = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    let is_transactional = records.any(|partition| has_attribute(partition, TRANSACTIONAL));
-    is_transactional.then_some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    let is_refused = records.any(|partition| {
+        has_attribute(partition, TRANSACTIONAL) && (is_anonymous || has_producer(partition))
+    });
+    is_refused.then_some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+}
+
+/// Whether the first batch names a producer.
+fn has_producer(partition: &PartitionProduceData) -> bool {
+    let Some(Records::Bytes(records)) = &partition.records else { return false };
+    records.get(PRODUCER_ID).is_some_and(|sign| sign & 0x80 == 0)
 }
 
 /// Whether the low byte of the first batch's attributes has this bit.

@@ -44,6 +44,8 @@ pub(super) fn resolve(values: &Values, problems: &mut Problems) -> Listeners {
     let protocol_of =
         |name: &str| protocols.iter().find(|(known, _)| known == name).map(|&(_, protocol)| protocol);
     let mut bind: Vec<Listener> = Vec::new();
+    let errors_before = problems.errors.len();
+    let mut refused = Vec::new();
     for url in values.list("listeners") {
         let Some((name, host, port)) = split(url) else {
             values.complain("listeners", format_args!("{url} is not NAME://host:port"), problems);
@@ -54,6 +56,7 @@ pub(super) fn resolve(values: &Values, problems: &mut Problems) -> Listeners {
                 "{name} has no protocol in listener.security.protocol.map that this release speaks (PLAINTEXT, SSL)"
             );
             values.complain("listeners", what, problems);
+            refused.push(name);
             continue;
         };
         if bind
@@ -69,12 +72,17 @@ pub(super) fn resolve(values: &Values, problems: &mut Problems) -> Listeners {
     let told =
         if values.get("advertised.listeners").is_some() { "advertised.listeners" } else { "listeners" };
     for url in values.list(told) {
+        // What is wrong with the listeners themselves was said.
         let Some((name, host, port)) = split(url) else {
-            values.complain(told, format_args!("{url} is not NAME://host:port"), problems);
+            if told != "listeners" {
+                values.complain(told, format_args!("{url} is not NAME://host:port"), problems);
+            }
             continue;
         };
         let Some(bound) = bind.iter().find(|listener| listener.name == name) else {
-            values.complain(told, format_args!("{name} is not one of the listeners"), problems);
+            if !refused.contains(&name) {
+                values.complain(told, format_args!("{name} is not one of the listeners"), problems);
+            }
             continue;
         };
         if told == "advertised.listeners" && (host == "0.0.0.0" || host == "::") {
@@ -94,7 +102,8 @@ pub(super) fn resolve(values: &Values, problems: &mut Problems) -> Listeners {
             found.map(|endpoint| endpoint.listener.clone()).unwrap_or_default()
         }
     };
-    if !bind.is_empty() && !advertised.iter().any(|endpoint| endpoint.listener == between_brokers) {
+    let is_told = advertised.iter().any(|endpoint| endpoint.listener == between_brokers);
+    if !bind.is_empty() && !is_told && problems.errors.len() == errors_before {
         let name = if between_brokers.is_empty() {
             "security.inter.broker.protocol"
         } else {

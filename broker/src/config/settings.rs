@@ -255,6 +255,13 @@ pub const SETTINGS: &[Setting] = &[
     both("compression.zstd.level", "compression.zstd.level", Int, Some("3"), Honoured),
     both("log.message.timestamp.type", "message.timestamp.type", Text, Some("CreateTime"), Honoured),
     both(
+        "log.message.timestamp.difference.max.ms",
+        "message.timestamp.difference.max.ms",
+        Long,
+        Some("9223372036854775807"),
+        Honoured,
+    ),
+    both(
         "log.message.timestamp.before.max.ms",
         "message.timestamp.before.max.ms",
         Long,

@@ -74,7 +74,27 @@ fn what_is_wrong_is_said_with_what_is_allowed() {
         errors(&[("advertised.listeners", "PLAINTEXT://0.0.0.0:9092")])[0],
         "advertised.listeners=PLAINTEXT://0.0.0.0:9092: 0.0.0.0 is no address that a client could connect to (command line)"
     );
-    assert!(errors(&[("listeners", "SASL://:9092")])[0].contains("listener.security.protocol.map"));
+    for listeners in ["FOO://:9092", "PLAINTEXT://:9091,FOO://:9092", "SASL_PLAINTEXT://:9092"] {
+        let name = listeners.rsplit(',').next().and_then(|last| last.split_once(':')).expect("a name").0;
+        let flags = [("listeners", listeners), ("inter.broker.listener.name", name)];
+        let what = format!(
+            "listeners={listeners}: {name} has no protocol in listener.security.protocol.map that this release speaks \
+             (PLAINTEXT, SSL) (command line)"
+        );
+        assert_eq!(errors(&flags[..1]), [&*what]);
+        assert_eq!(errors(&flags), [&*what]);
+        let advertised = ("advertised.listeners", &*format!("{name}://localhost:9092"));
+        assert_eq!(errors(&[flags[0], flags[1], advertised]), [&*what]);
+    }
+    assert_eq!(
+        errors(&[("listeners", "nowhere")]),
+        ["listeners=nowhere: nowhere is not NAME://host:port (command line)"]
+    );
+    let other = [("listeners", "PLAINTEXT://:9092"), ("advertised.listeners", "SSL://localhost:9092")];
+    assert_eq!(
+        errors(&other)[0],
+        "advertised.listeners=SSL://localhost:9092: SSL is not one of the listeners (command line)"
+    );
     assert!(errors(&[("log.cleanup.policy", "burn")])[0].contains("delete, compact, or both"));
     let (none, problems) = load(&[], &[]);
     assert!(none.is_none());
@@ -109,4 +129,33 @@ fn topics_override_what_the_broker_says() {
     assert!(topic_settings(&bad, &values).unwrap_err().contains("a whole number"));
     let unknown = BTreeMap::from([("flavour".to_owned(), "sweet".to_owned())]);
     assert_eq!(topic_settings(&unknown, &values).unwrap_err(), "flavour is not a setting of topics");
+}
+
+#[test]
+fn the_older_limit_of_timestamps_holds_where_no_newer_one_is_set() {
+    let limits = |flags: &[(&str, &str)], topic: &[(&str, &str)]| {
+        let flags = [&[("zookeeper.connect", "localhost:2181")], flags].concat();
+        let values = load(&flags, &[]).0.expect("good").values;
+        let overrides = topic.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let log = topic_settings(&overrides, &values).expect("good").log;
+        (log.message_timestamp_before_max_ms, log.message_timestamp_after_max_ms)
+    };
+    let (both, before, after) = (
+        "message.timestamp.difference.max.ms",
+        "message.timestamp.before.max.ms",
+        "message.timestamp.after.max.ms",
+    );
+    const NONE: i64 = i64::MAX;
+    assert_eq!(limits(&[], &[]), (NONE, NONE));
+    assert_eq!(limits(&[], &[(both, "5")]), (5, 5));
+    assert_eq!(limits(&[], &[(both, "5"), (before, "7")]), (7, 5));
+    assert_eq!(limits(&[], &[(both, "5"), (after, "7")]), (5, 7));
+    assert_eq!(limits(&[], &[(both, "5"), (after, "9223372036854775807")]), (5, 5), "as if it were not set");
+    let broker = [("log.message.timestamp.difference.max.ms", "3")];
+    assert_eq!(limits(&broker, &[]), (3, 3));
+    assert_eq!(limits(&broker, &[(both, "5"), (after, "7")]), (3, 7), "the broker's limits are set");
+    assert_eq!(limits(&[("log.message.timestamp.after.max.ms", "3")], &[(both, "5")]), (5, 3));
+    let bad = BTreeMap::from([(both.to_owned(), "-1".to_owned())]);
+    let values = load(&[("zookeeper.connect", "localhost:2181")], &[]).0.expect("good").values;
+    assert!(topic_settings(&bad, &values).unwrap_err().starts_with(both));
 }

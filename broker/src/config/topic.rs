@@ -43,6 +43,12 @@ pub fn topic_settings(
             return Err(format!("{name} is not a setting of topics"));
         }
     }
+    for name in [TIMESTAMP_BEFORE, TIMESTAMP_AFTER] {
+        // What the broker's own difference made of a limit is that limit's default: a topic's difference does not
+        // change it any more.
+        let limit = timestamp_limit(broker, name, &mut Problems::default());
+        as_brokers.entry(name.to_owned()).or_insert(limit.to_string());
+    }
     let values = broker.overlaid(&as_brokers);
     let mut problems = Problems::default();
     let settings = resolve(&values, &mut problems);
@@ -90,8 +96,8 @@ pub(super) fn resolve(values: &Values, problems: &mut Problems) -> TopicSettings
         index_interval_bytes: number("log.index.interval.bytes", 0, INT_MAX).unsigned_abs(),
         max_compaction_lag_ms: number("log.cleaner.max.compaction.lag.ms", 1, MAX),
         max_message_bytes: number("message.max.bytes", 0, INT_MAX) as usize,
-        message_timestamp_before_max_ms: number("log.message.timestamp.before.max.ms", 0, MAX),
-        message_timestamp_after_max_ms: number("log.message.timestamp.after.max.ms", 0, MAX),
+        message_timestamp_before_max_ms: MAX,
+        message_timestamp_after_max_ms: MAX,
         min_compaction_lag_ms: number("log.cleaner.min.compaction.lag.ms", 0, MAX),
         retention_bytes: positive(number("log.retention.bytes", -1, MAX)),
         retention_ms: Some(retention_ms).filter(|&ms| ms >= 0),
@@ -111,6 +117,8 @@ pub(super) fn resolve(values: &Values, problems: &mut Problems) -> TopicSettings
             cleanup_policy: cleanup_policy(values, problems),
             compression_type: compression(values, problems),
             flush_before_ack: values.boolean("log.flush.before.ack", problems),
+            message_timestamp_before_max_ms: timestamp_limit(values, TIMESTAMP_BEFORE, problems),
+            message_timestamp_after_max_ms: timestamp_limit(values, TIMESTAMP_AFTER, problems),
             message_timestamp_type: timestamp_type(values, problems),
             min_cleanable_dirty_ratio: ratio(values, problems),
             ..log
@@ -118,6 +126,17 @@ pub(super) fn resolve(values: &Values, problems: &mut Problems) -> TopicSettings
         min_insync_replicas,
         unclean_leader_election: values.boolean(UNCLEAN, problems),
     }
+}
+
+const TIMESTAMP_BEFORE: &str = "log.message.timestamp.before.max.ms";
+const TIMESTAMP_AFTER: &str = "log.message.timestamp.after.max.ms";
+
+/// How far a record's time may be from the broker's in one direction. Where nothing is set, the older setting for both
+/// directions holds.
+fn timestamp_limit(values: &Values, name: &str, problems: &mut Problems) -> i64 {
+    let mut number = |name: &str| values.number(name, 0, i64::MAX, problems);
+    let both = number("log.message.timestamp.difference.max.ms");
+    Some(number(name)).filter(|&limit| limit < i64::MAX).unwrap_or(both)
 }
 
 const HOUR_MS: i64 = 60 * 60 * 1000;

@@ -66,6 +66,9 @@ impl JoinedAs {
     }
 }
 
+/// Nothing, if the answer comes later; otherwise the answer.
+type Joining = Result<(), Box<JoinedAs>>;
+
 impl Groups {
     /// A client wants to be a member. The answer comes when the round of joins is complete.
     pub fn join(&mut self, now: Millis, ticket: Ticket, join: Join, out: &mut Vec<Effect>) {
@@ -75,13 +78,7 @@ impl Groups {
     }
 
     /// An error is the answer, and nothing is waited for.
-    fn try_join(
-        &mut self,
-        now: Millis,
-        ticket: Ticket,
-        join: Join,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), Box<JoinedAs>> {
+    fn try_join(&mut self, now: Millis, ticket: Ticket, join: Join, out: &mut Vec<Effect>) -> Joining {
         let refuse = |error| Box::new(JoinedAs::refused(join.member.clone(), error));
         self.check_members_group(&join.group).map_err(refuse)?;
         let timeouts = self.settings.session_timeout_ms_min..=self.settings.session_timeout_ms_max;
@@ -115,13 +112,7 @@ impl Groups {
         Ok(())
     }
 
-    fn join_new(
-        &mut self,
-        now: Millis,
-        ticket: Ticket,
-        join: Join,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), Box<JoinedAs>> {
+    fn join_new(&mut self, now: Millis, ticket: Ticket, join: Join, out: &mut Vec<Effect>) -> Joining {
         let prefix = join.instance.as_ref().unwrap_or(&join.client_id);
         let id = format!("{prefix}-{}", join.unique);
         let Some(group) = self.groups.get_mut(&join.group) else {
@@ -145,13 +136,7 @@ impl Groups {
         Ok(())
     }
 
-    fn join_again(
-        &mut self,
-        now: Millis,
-        ticket: Ticket,
-        join: Join,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), Box<JoinedAs>> {
+    fn join_again(&mut self, now: Millis, ticket: Ticket, join: Join, out: &mut Vec<Effect>) -> Joining {
         let refuse = |error| Box::new(JoinedAs::refused(join.member.clone(), error));
         let Some(group) = self.groups.get_mut(&join.group) else {
             return Err(refuse(ErrorCode::UNKNOWN_MEMBER_ID));

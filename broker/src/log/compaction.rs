@@ -7,7 +7,11 @@
 //!
 //! Offsets never change. Tombstones and transaction markers get a deadline when they are first seen, and stay until it
 //! is over, so that everybody who reads along sees them. The last batch of a producer stays, empty if need be, because
-//! its sequence number is still asked for; so does the last batch of the cleaned part, because it says where that ends.
+//! its sequence number is still asked for; so does the last batch of each copy, because it says where that ends: a segment
+//! that ends before the next begins is one whose end was lost with the power.
+//!
+//! A record goes because there is a newer one, so that one must not be lost: what was looked at is synced before the first
+//! copy takes its place.
 
 mod offset_map;
 mod transactions;
@@ -30,6 +34,8 @@ use super::txn_index::AbortedTxn;
 
 use offset_map::OffsetMap;
 use transactions::CleanedTransactions;
+
+use crate::planted::{self, Mistake};
 
 /// A record that unpacks to more than this cannot be looked into.
 const RECORD_BYTES_MAX: usize = 1 << 30;
@@ -67,6 +73,14 @@ struct Source {
     size: u64,
 }
 
+/// A batch's place among those that are copied.
+struct Place<'a> {
+    segment: &'a Source,
+    position: u64,
+    /// Whether something of it stays even if none of its records does.
+    is_last: bool,
+}
+
 /// What a cleaning came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cleaned {
@@ -87,7 +101,10 @@ impl PartitionLog {
         // What was noted for a log that was since truncated or recreated says nothing.
         let first_dirty =
             if cleaned_to > active { self.log_start_offset } else { cleaned_to.max(self.log_start_offset) };
-        let limit = self.last_stable_offset().min(active);
+        let limit = match planted::is(Mistake::CleaningPastWatermark) {
+            true => active,
+            false => self.last_stable_offset().min(active),
+        };
         let youngest_ms = now_ms.saturating_sub(config.min_compaction_lag_ms);
         let oldest_ms = now_ms.saturating_sub(config.max_compaction_lag_ms);
         let (mut clean_bytes, mut dirty_bytes, mut end, mut is_overdue) = (0, 0, first_dirty, false);
@@ -145,9 +162,20 @@ impl PartitionLog {
         })
     }
 
-    /// Puts a copy in the place of its originals, unless they changed; says whether it did.
-    fn replace_segments(&mut self, originals: &[Source], now_ms: i64) -> Result<bool, LogError> {
-        if !self.still_has(originals) {
+    /// Whether everything before this offset was synced, so that older records may go for it.
+    fn has_durable(&self, end_offset: i64) -> bool {
+        self.recovery_point >= end_offset || planted::is(Mistake::UnsyncedCleaning)
+    }
+
+    /// Puts a copy in the place of its originals, unless they changed, or what they go for was taken back; says whether it
+    /// did.
+    fn replace_segments(
+        &mut self,
+        originals: &[Source],
+        cleaned_end: i64,
+        now_ms: i64,
+    ) -> Result<bool, LogError> {
+        if !self.has_durable(cleaned_end) || !self.still_has(originals) {
             return Ok(false);
         }
         let base = originals[0].base_offset;
@@ -187,7 +215,8 @@ fn rename_all(folder: &Folder, base: i64, from: &str, to: &str) -> Result<(), Lo
 }
 
 impl Plan {
-    /// Cleans, with at most so many bytes for the keys. The log is locked only to put each copy into its place.
+    /// Cleans, with at most so many bytes for the keys. The log is locked only to put each copy into its place; `flush`
+    /// makes durable what was appended to it.
     ///
     /// `Ok(None)`: the log changed meanwhile, and what was not replaced until then is as it was.
     pub fn run<'a>(
@@ -195,9 +224,10 @@ impl Plan {
         dedupe_bytes: usize,
         now_ms: i64,
         lock: impl Fn() -> Result<MutexGuard<'a, PartitionLog>, LogError>,
+        flush: impl Fn() -> Result<(), LogError>,
     ) -> Result<Option<Cleaned>, LogError> {
         let mut done = 0;
-        let result = self.try_run(dedupe_bytes, now_ms, &lock, &mut done);
+        let result = self.try_run(dedupe_bytes, now_ms, &lock, &flush, &mut done);
         if let Ok(Some(_)) = result {
             return result;
         }
@@ -212,6 +242,7 @@ impl Plan {
         dedupe_bytes: usize,
         now_ms: i64,
         lock: &impl Fn() -> Result<MutexGuard<'a, PartitionLog>, LogError>,
+        flush: &impl Fn() -> Result<(), LogError>,
         done: &mut usize,
     ) -> Result<Option<Cleaned>, LogError> {
         let map = self.newest_offsets(dedupe_bytes)?;
@@ -219,6 +250,11 @@ impl Plan {
             let name = file_name(self.segments.first().map_or(0, |first| first.base_offset), LOG_SUFFIX);
             self.folder.malformed(&name, "one batch has more keys than there is memory for")
         })?;
+        // Finished segments are synced soon anyhow, so there is rarely anything to do.
+        let is_durable = lock()?.has_durable(end_offset);
+        if !is_durable {
+            flush()?;
+        }
         let mut transactions = CleanedTransactions::new(self.aborted.clone());
         let mut cleaned = Cleaned { end_offset, bytes_before: 0, bytes_after: 0 };
         let count = self.segments.partition_point(|segment| segment.base_offset < end_offset);
@@ -226,7 +262,7 @@ impl Plan {
             let size = self.copy(group, &map, &mut transactions, now_ms)?;
             cleaned.bytes_before += group.iter().map(|segment| segment.size).sum::<u64>();
             cleaned.bytes_after += size;
-            if !lock()?.replace_segments(group, now_ms)? {
+            if !lock()?.replace_segments(group, end_offset, now_ms)? {
                 return Ok(None);
             }
             *done += group.len();
@@ -311,10 +347,13 @@ impl Plan {
         let mut copy = Segment::create_as(&self.folder, base, CLEANED_SUFFIX, now_ms)?;
         let mut waiting: Vec<NewBatch> = Vec::new();
         let mut waiting_bytes = 0;
-        for segment in group {
+        for (at, segment) in group.iter().enumerate() {
             let mut scan = BatchScan::new(&segment.file, 0, segment.size);
             while let Some((position, batch)) = scan.advance()? {
-                let kept = self.keep(segment, position, &batch, map, transactions, now_ms)?;
+                let is_last = at + 1 == group.len() && scan.position() == segment.size;
+                let is_last = is_last || self.is_last_of_producer(batch.header());
+                let place = Place { segment, position, is_last };
+                let kept = self.keep(&place, &batch, map, transactions, now_ms)?;
                 for aborted in transactions.take_kept() {
                     copy.txn_index_mut().push(aborted);
                 }
@@ -337,8 +376,7 @@ impl Plan {
     /// What is left of a batch; `None` if it goes.
     fn keep(
         &self,
-        segment: &Source,
-        position: u64,
+        &Place { segment, position, is_last }: &Place<'_>,
         batch: &Batch,
         map: &OffsetMap,
         transactions: &mut CleanedTransactions,
@@ -349,9 +387,9 @@ impl Plan {
         let ends_nothing = is_control
             && transactions.on_marker(batch).map_err(|error| segment.file.damaged(position, &error))?;
         let is_aborted = !is_control && transactions.on_records(header);
-        let is_over = header.delete_horizon().is_some_and(|deadline| deadline <= now_ms);
+        let is_over = header.delete_horizon().is_some_and(|deadline| deadline <= now_ms)
+            || planted::is(Mistake::TombstonesAtOnce);
         let original = || NewBatch::new(*header, batch.payload());
-        let is_last = self.is_last_of_producer(header) || Some(header.next_offset()) == map.end_offset();
         if is_aborted || (ends_nothing && is_over) {
             return Ok(is_last.then(|| NewBatch::new(header.emptied(), Bytes::new())));
         }
@@ -370,12 +408,12 @@ impl Plan {
                 kept.push(record);
             }
         }
+        if kept.is_empty() {
+            return Ok(is_last.then(|| NewBatch::new(header.emptied(), Bytes::new())));
+        }
         let needs_deadline = header.delete_horizon().is_none() && (has_tombstone || ends_nothing);
         if kept.len() == header.record_count.max(0) as usize && !needs_deadline {
             return Ok(Some(original()));
-        }
-        if kept.is_empty() {
-            return Ok(is_last.then(|| NewBatch::new(header.emptied(), Bytes::new())));
         }
         let mut options =
             BatchOptions::of(header).map_err(|error| segment.file.damaged(position, &error.into()))?;

@@ -12,6 +12,7 @@ use super::error::LogError;
 use super::log_dir::LogDir;
 use super::partition_log::{LoadOptions, PartitionLog};
 use super::shared_log::SharedLog;
+use crate::planted::{self, Mistake};
 
 /// What the name of a copy's directory ends in.
 pub const FUTURE_SUFFIX: &str = "-future";
@@ -142,7 +143,9 @@ impl FutureLog {
         // While the log is locked nobody can append, so as little as possible is left for then.
         self.flush(now_ms)?;
         let from = source.dir();
-        self.folder.replace(MOVED_FROM, from.path().as_os_str().as_encoded_bytes())?;
+        if !planted::is(Mistake::MoveUnnoted) {
+            self.folder.replace(MOVED_FROM, from.path().as_os_str().as_encoded_bytes())?;
+        }
         let mut log = source.lock()?;
         self.log.part_from(&mut log, now_ms)?;
         if let Some(rest) = log.range_from(self.log.end_offset(), COPIED_BYTES_MAX, i64::MAX, true)? {
@@ -153,8 +156,8 @@ impl FutureLog {
         }
         self.log.end_like(&log, now_ms)?;
         self.log.succeed(&log)?;
-        if log.recovery_point() > self.log.recovery_point() {
-            // Somebody may have been told that this is durable.
+        if self.log.recovery_point() < self.log.end_offset() {
+            // Somebody may have been told that this is durable, and before the last start: then the log does not know.
             self.flush(now_ms)?;
         }
         self.folder.rename_self(&log.partition().to_string())?;

@@ -51,6 +51,8 @@ pub struct LoadOptions {
     pub recovery_point: i64,
     pub log_start_offset: i64,
     pub high_watermark: i64,
+    /// Before this offset everything was compacted.
+    pub cleaned_to: i64,
 }
 
 /// What became of appended records.
@@ -374,7 +376,12 @@ impl PartitionLog {
                     > config.segment_ms.saturating_sub(config.segment_jitter_ms))
             || active.index_is_full(config.segment_index_bytes)
             || !active.reaches(last_offset);
-        if is_due { self.roll_at(base_offset.max(self.end_offset), now_ms) } else { Ok(()) }
+        if !is_due {
+            return Ok(());
+        }
+        // Right behind the last one if its first batch can be told from there: a start takes a hole for a loss.
+        let is_near = i32::try_from(last_offset - self.end_offset).is_ok();
+        self.roll_at(if is_near { self.end_offset } else { base_offset.max(self.end_offset) }, now_ms)
     }
 
     /// Begins a new segment at the log's end, unless the last one is empty.

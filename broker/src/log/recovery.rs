@@ -9,6 +9,11 @@
 //! known to have had them, then something changed what was on the disk. Cutting would lose the rest for good, so the
 //! partition is refused, and file and byte are named.
 //!
+//! Likewise a segment that ends before the next one begins has lost its end, and so the log ends there. Nothing else
+//! leaves such holes in what was not synced: each copy that compaction makes keeps a batch at its end, if only an empty
+//! one, and a copy of a compacted log begins its segments where the last one ended. Kafka's compaction does leave them,
+//! in what its cleaner's checkpoint covers.
+//!
 //! Disks write sectors whole, and nothing on the way to them moves less than a word of eight bytes. So a torn sector ends
 //! in more zeros than the one or two that records like to end in. Only the last sector of a file may have fewer bytes.
 
@@ -80,7 +85,7 @@ impl PartitionLog {
             }
             if !options.was_clean
                 && let Some(end) = rebuilt_end.filter(|end| *end < base)
-                && log.ends_at_hole(end, &bases[at - 1..], options.high_watermark)?
+                && log.ends_at_hole(end, &bases[at - 1..], options)?
             {
                 break;
             }
@@ -148,14 +153,14 @@ impl PartitionLog {
 
     /// Looks at a segment that ends before the next begins; true if the log ends there, and what follows was removed. The
     /// end of a file that was not synced may be lost although the next file has its name, and even content.
-    fn ends_at_hole(&mut self, end: i64, bases: &[i64], high_watermark: i64) -> Result<bool, LogError> {
+    fn ends_at_hole(&mut self, end: i64, bases: &[i64], options: &LoadOptions) -> Result<bool, LogError> {
         let later = &bases[1..];
+        if later[0] <= options.cleaned_to.max(options.recovery_point) {
+            // Kafka's compaction leaves holes; what it cleaned, and what was synced, was not lost.
+            return Ok(false);
+        }
         if self.has_whole_batch(later)? {
-            if self.config.cleanup_policy.compact {
-                // Compaction leaves holes too.
-                return Ok(false);
-            }
-            if end < high_watermark {
+            if end < options.high_watermark {
                 let file = self.folder.path(&file_name(bases[0], LOG_SUFFIX));
                 let position = self.segments.last_key_value().map_or(0, |(_, segment)| segment.size());
                 let problem = format!("it ends at offset {end}, and the next file begins at {}", later[0]);

@@ -3,7 +3,8 @@
 //! The rows run against ours and against Apache Kafka 3.9 as control.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -57,6 +58,8 @@ impl fmt::Display for Outcome {
 pub enum Input {
     /// Bytes. Of an answer, the two bytes behind the correlation id count, after so many more.
     Raw(Vec<u8>, usize),
+    /// Bytes, and the word that no more will come.
+    Half(Vec<u8>),
     /// A request to write this into a partition, with these acks.
     Produce { topic: &'static str, partition: i32, acks: i16, records: Vec<u8> },
     /// A request to make a topic of this name.
@@ -93,6 +96,7 @@ pub fn run(address: SocketAddr, row: &Row) -> Result<Outcome> {
     let mut connection = Connection::open(address)?;
     let (bytes, skipped) = match &row.input {
         Input::Raw(bytes, skipped) => (bytes.clone(), *skipped),
+        Input::Half(bytes) => return half(connection, bytes),
         Input::Create(name) => return create(&mut connection, name),
         Input::Produce { topic, partition, acks, records } => {
             return produce(&mut connection, topic, *partition, *acks, records.clone());
@@ -107,6 +111,19 @@ pub fn run(address: SocketAddr, row: &Row) -> Result<Outcome> {
             let code = answer.get(4 + skipped..6 + skipped).context("an answer too short for a code")?;
             Ok(Outcome::Code(ErrorCode(i16::from_be_bytes([code[0], code[1]]))))
         }
+    }
+}
+
+/// Whatever of this comes back is too much.
+fn half(connection: Connection, bytes: &[u8]) -> Result<Outcome> {
+    let mut socket = connection.into_socket();
+    socket.write_all(bytes)?;
+    socket.shutdown(Shutdown::Write)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    match socket.read(&mut [0]) {
+        Ok(1..) => bail!("half a request was answered"),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => bail!("no close within {PATIENCE:?}"),
+        Ok(0) | Err(_) => Ok(Outcome::Closes),
     }
 }
 
@@ -164,7 +181,9 @@ pub fn table() -> Vec<Row> {
     let mut rows = frames();
     rows.extend(bodies());
     rows.extend(batches());
+    rows.extend(records());
     rows.extend(packed());
+    rows.extend(announced());
     rows.extend(sequences());
     rows.extend(requests());
     rows.extend(cut());
@@ -192,7 +211,15 @@ fn frames() -> Vec<Row> {
     let asks = |name: &str, key: i16, version: i16| {
         row(name, Input::Raw(request(key, version, CLIENT, &[]), 0), Outcome::Closes)
     };
+    let whole = request(METADATA, 1, CLIENT, &(-1i32).to_be_bytes());
+    let half = |name: &str, length: usize| row(name, Input::Half(whole[..length].to_vec()), Outcome::Closes);
     vec![
+        half("not a byte, and then the end", 0),
+        half("half a length, and then the end", 2),
+        half("a length, and then the end", 4),
+        half("half a header, and then the end", 9),
+        half("all but the last byte of a request, and then the end", whole.len() - 1),
+        closes("a frame of length 2^31-1", &i32::MAX.to_be_bytes()),
         closes("a frame of length -1", &(-1i32).to_be_bytes()),
         closes("a frame of length 0", &0i32.to_be_bytes()),
         closes("a frame of length -2^31", &i32::MIN.to_be_bytes()),
@@ -207,7 +234,10 @@ fn frames() -> Vec<Row> {
         closes("a header cut in its client id", &request(METADATA, 1, &[0, 9, b'x'], &[])),
         asks("API key 999", 999, 0),
         asks("API key -1", -1, 0),
+        asks("API key 2^15-1 of version 2^15-1", i16::MAX, i16::MAX),
+        asks("API key -2^15 of version -2^15", i16::MIN, i16::MIN),
         asks("Metadata of version 99", METADATA, 99),
+        asks("Metadata of version 2^15-1", METADATA, i16::MAX),
         asks("Metadata of version -1", METADATA, -1),
         row(
             "ApiVersions of version 99",
@@ -246,8 +276,30 @@ fn bodies() -> Vec<Row> {
         metadata("a topic longer than the frame", 1, &[0, 0, 0, 1, 0, 9, b'x']),
         metadata("a count of more than five bytes", 9, &[0, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
         metadata("a compact string past the end", 9, &[0, 2, 100, b'x']),
+        metadata("2^31-1 topics in a compact array", 9, &[&[0], MANY_COMPACT].concat()),
+        metadata("a count of ten bytes", 9, &[&[0], TEN_BYTES].concat()),
+        metadata("2^31-1 tagged fields in the header", 9, MANY),
+        metadata("a count of tagged fields of ten bytes", 9, TEN_BYTES),
+        metadata("a tagged field of 2^31-1 bytes in the header", 9, &[&[1, 0], MANY].concat()),
+        metadata("2^31-1 tagged fields behind the body", 9, &[&[0, 1, 1, 0, 0], MANY].concat()),
         metadata("tagged fields past the end", 9, &[0, 1, 1, 0, 0, 1, 0, 0xff, 0xff, 0xff, 0x7f]),
     ]
+}
+
+/// 2^31-1 as a varint, the same as the count of a compact array, and more bytes than a varint may have.
+const MANY: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0x07];
+const MANY_COMPACT: &[u8] = &[0x80, 0x80, 0x80, 0x80, 0x08];
+const TEN_BYTES: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+
+/// Bodies that are nothing but the largest counts, for requests of any kind.
+pub fn largest_counts() -> [Vec<u8>; 4] {
+    let headed = |count: &[u8]| [&[0], count.repeat(12).as_slice()].concat();
+    [i32::MAX.to_be_bytes().repeat(16), headed(MANY_COMPACT), headed(MANY), headed(TEN_BYTES)]
+}
+
+/// A request of any kind with this body.
+pub fn request_of(key: i16, version: i16, body: &[u8]) -> Vec<u8> {
+    request(key, version, CLIENT, body)
 }
 
 fn batch_with(options: BatchOptions, values: &[&[u8]]) -> Vec<u8> {
@@ -308,6 +360,7 @@ fn batches() -> Vec<Row> {
         damaged("a batch of magic 7", at::MAGIC, &[7], corrupt),
         produces("noise", (0..200u8).map(|byte| byte.wrapping_mul(37)).collect(), corrupt),
         damaged("a batch longer than what came", at::LENGTH, &count(1 << 20), invalid),
+        damaged("a batch of all but 2^31 bytes", at::LENGTH, &count(i32::MAX - 12), invalid),
         changed("a count that is not that of the records", at::COUNT, &count(1), invalid),
         changed("a count of -3", at::COUNT, &count(-3), invalid),
         changed("a count of 0", at::COUNT, &count(0), invalid),
@@ -323,6 +376,60 @@ fn batches() -> Vec<Row> {
             ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
         ),
         damaged("a batch that begins at offset 999", at::BASE_OFFSET, &999i64.to_be_bytes(), invalid),
+    ]
+}
+
+/// A batch that says how its records are packed, and has these bytes in their place.
+fn filled(codec: u8, records: &[u8]) -> Vec<u8> {
+    let mut batch = with(batch(&[b"a"]), at::ATTRIBUTES, &[0, codec]);
+    batch.truncate(at::RECORDS);
+    batch.extend_from_slice(records);
+    let length = i32::try_from(batch.len() - at::BEHIND_LENGTH).expect("small").to_be_bytes();
+    sealed(with(batch, at::LENGTH, &length))
+}
+
+/// Records that are not what they say.
+fn records() -> Vec<Row> {
+    // 2^31-1 as records write it.
+    const LARGEST: &[u8] = &[0xfe, 0xff, 0xff, 0xff, 0x0f];
+    let record = |name: &str, body: &[&[u8]]| {
+        let body = body.concat();
+        let length = [2 * body.len() as u8];
+        produces(name, filled(0, &[&length[..], &body].concat()), ErrorCode::INVALID_RECORD)
+    };
+    let counts = [i32::MAX - 1, i32::MAX].map(i32::to_be_bytes);
+    let many = with(with(batch(&[b"a"]), at::LAST_OFFSET_DELTA, &counts[0]), at::COUNT, &counts[1]);
+    vec![
+        produces("2^31-1 records, of which one came", sealed(many), ErrorCode::INVALID_RECORD),
+        produces("a record of 2^31-1 bytes", filled(0, LARGEST), ErrorCode::INVALID_RECORD),
+        record("a key of 2^31-1 bytes", &[&[0, 0, 0], LARGEST, &[0; 9]]),
+        record("a value of 2^31-1 bytes", &[&[0, 0, 0, 1], LARGEST, &[0; 9]]),
+        record("2^31-1 headers of a record", &[&[0, 0, 0, 1, 1], LARGEST, &[0; 9]]),
+        record("a header's key of 2^31-1 bytes", &[&[0, 0, 0, 1, 1, 2], LARGEST, &[0; 9]]),
+    ]
+}
+
+/// Packed records that announce more than there is.
+fn announced() -> Vec<Row> {
+    let unpacks = |name: &str, codec: u8, bytes: &[u8]| {
+        produces(name, filled(codec, bytes), ErrorCode::INVALID_RECORD)
+            .control(Outcome::Code(ErrorCode::UNKNOWN_SERVER_ERROR))
+    };
+    let mut once = Vec::new();
+    Codec::Gzip.compress(None, &vec![0; 20 << 20], &mut once).expect("memory");
+    let mut twice = Vec::new();
+    Codec::Gzip.compress(None, &once, &mut twice).expect("memory");
+    vec![
+        produces("20 MiB of nothing, packed twice", filled(1, &twice), ErrorCode::INVALID_RECORD),
+        unpacks("a snappy block of 2^32-1 bytes", 2, &[0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0]),
+        // The magic number, then a window of 2^41 bytes.
+        unpacks("a zstd frame with a window of 2 TiB", 4, &[0x28, 0xb5, 0x2f, 0xfd, 0, 0xf8, 1, 0, 0]),
+        // The magic number, then a content of 2^64-1 bytes in one segment.
+        unpacks(
+            "a zstd frame of 2^64-1 bytes",
+            4,
+            &[0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0],
+        ),
     ]
 }
 
@@ -343,12 +450,10 @@ fn packed() -> Vec<Row> {
     let options = BatchOptions { codec: Codec::Zstd, ..BatchOptions::default() };
     let bomb = batch_with(options, &[&vec![0; 200 << 20]]);
     rows.push(produces("a record of 200 MiB in 20 KiB", bomb, ErrorCode::NONE));
-    let mut nothing = batch_with(BatchOptions { codec: Codec::Gzip, ..BatchOptions::default() }, &[b"a"]);
-    nothing.truncate(at::RECORDS);
+    let mut nothing = Vec::new();
     Codec::Gzip.compress(None, &zeros, &mut nothing).expect("memory");
-    let length = i32::try_from(nothing.len() - at::BEHIND_LENGTH).expect("small").to_be_bytes();
-    let nothing = sealed(with(nothing, at::LENGTH, &length));
-    rows.push(produces("20 MiB that are no records in 20 KiB", nothing, ErrorCode::INVALID_RECORD));
+    let name = "20 MiB that are no records in 20 KiB";
+    rows.push(produces(name, filled(1, &nothing), ErrorCode::INVALID_RECORD));
     rows
 }
 
@@ -370,6 +475,19 @@ fn sequences() -> Vec<Row> {
         sends("an epoch that is over", 0, 6, ErrorCode::INVALID_PRODUCER_EPOCH),
         sends("a producer without a sequence", 1, -1, ErrorCode::INVALID_RECORD),
     ]
+}
+
+/// A consumer's word that it wants to be in a group.
+pub fn joins(group: &str) -> JoinGroupRequest {
+    let protocol = JoinGroupRequestProtocol { name: "range".into(), metadata: Bytes::from_static(b"\0\0") };
+    JoinGroupRequest {
+        group_id: group.into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![protocol],
+        ..Default::default()
+    }
 }
 
 /// Good requests. Neither they nor what damage makes of them asks for much.
@@ -398,15 +516,7 @@ pub fn good_requests() -> Vec<Body> {
     let commit = OffsetCommitRequest { group_id: "g".into(), topics: vec![topic], ..Default::default() };
     let versions =
         ApiVersionsRequest { client_software_name: "badinput".into(), client_software_version: "1".into() };
-    let protocol = JoinGroupRequestProtocol { name: "range".into(), metadata: Bytes::from_static(b"\0\0") };
-    let join_group = JoinGroupRequest {
-        group_id: "g".into(),
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
-        protocol_type: "consumer".into(),
-        protocols: vec![protocol],
-        ..Default::default()
-    };
+    let join_group = joins("g");
     vec![
         body(&metadata, 1),
         body(&metadata, 12),

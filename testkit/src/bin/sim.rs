@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use testkit::sim::life::{Mistakes, Outcome};
 use testkit::sim::trace::Detail;
-use testkit::sim::{client, controller, groups, partition, solo, zab};
+use testkit::sim::{client, controller, groups, logs, partition, solo, zab};
 
 /// Runs seeds of a simulated world.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ enum Scenario {
     Groups(Plain<groups::Planted>),
     /// One partition, its producers and a consumer, on a machine that stops in the middle of anything.
     Partition(Plain<partition::Planted>),
+    /// Compacted logs that are cleaned and moved between data directories, on a machine that stops in the middle of anything.
+    Logs(Plain<logs::Planted>),
     /// Brokers that take turns in being the controller, on the real coordinator.
     Controller(Plain<controller::Planted>),
     /// Clients that lock, lead, count, watch and queue, on the real coordinator.
@@ -137,6 +139,7 @@ fn main() -> ExitCode {
         Scenario::Ensemble(args) => run_plain("ensemble", &args, zab::servers::run),
         Scenario::Groups(args) => run_plain("groups", &args, groups::World::run),
         Scenario::Partition(args) => run_plain("partition", &args, partition::World::run),
+        Scenario::Logs(args) => run_plain("logs", &args, logs::World::run),
         Scenario::Client(args) => run_plain("client", &args, client::run),
         Scenario::Controller(args) => run_plain("controller", &args, controller::run),
     }

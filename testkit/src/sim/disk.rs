@@ -78,11 +78,16 @@ impl Default for SimDisk {
 impl SimDisk {
     /// An empty disk.
     pub fn new() -> SimDisk {
-        SimDisk::with_state(State::default())
+        SimDisk::at("/sim")
     }
 
-    fn with_state(state: State) -> SimDisk {
-        SimDisk { path: PathBuf::from("/sim"), state: Arc::new(Mutex::new(state)) }
+    /// One that says that it is here.
+    pub fn at(path: &str) -> SimDisk {
+        SimDisk { path: path.into(), state: Arc::default() }
+    }
+
+    fn with_state(&self, state: State) -> SimDisk {
+        SimDisk { path: self.path.clone(), state: Arc::new(Mutex::new(state)) }
     }
 
     /// As the store takes it.
@@ -124,7 +129,7 @@ impl SimDisk {
     /// synced is not any safer.
     pub fn after_kill(&self) -> SimDisk {
         let state = self.lock().clone();
-        SimDisk::with_state(State {
+        self.with_state(State {
             effects: 0,
             stop_at: None,
             stopped: false,
@@ -147,7 +152,7 @@ impl SimDisk {
         for content in files.values_mut() {
             content.cut(&mut random);
         }
-        SimDisk::with_state(State {
+        self.with_state(State {
             files,
             next_file: state.next_file,
             durable_names: names.clone(),
@@ -159,7 +164,7 @@ impl SimDisk {
 
     /// A copy that shares nothing with this one.
     pub fn fork(&self) -> SimDisk {
-        SimDisk::with_state(self.lock().clone())
+        self.with_state(self.lock().clone())
     }
 
     /// All files' names, sorted.

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod groups;
 pub mod host;
 pub mod life;
+pub mod logs;
 pub mod partition;
 pub mod random;
 pub mod solo;

@@ -73,9 +73,8 @@ impl Bench {
         let cleaned_to = self.cleaned_to;
         let dirt = self.log().dirt(cleaned_to, now_ms).expect("readable")?;
         let plan = self.log().cleaning_plan(dirt);
-        let cleaned = plan
-            .run(dedupe_bytes, now_ms, || Ok(self.log.lock().expect("nobody panicked")))
-            .expect("cleaned");
+        let cleaned =
+            plan.run(dedupe_bytes, now_ms, || locked(&self.log), || flush(&self.log)).expect("cleaned");
         self.cleaned_to = cleaned.map_or(self.cleaned_to, |cleaned| cleaned.end_offset);
         self.log().check_invariants();
         cleaned
@@ -123,6 +122,16 @@ impl Bench {
             PartitionLog::open(self.folder.clone(), partition(), Arc::clone(&self.config), &options, NOW);
         self.log = Mutex::new(opened.expect("opened").0);
     }
+}
+
+fn locked(log: &Mutex<PartitionLog>) -> Result<MutexGuard<'_, PartitionLog>, LogError> {
+    Ok(log.lock().expect("nobody panicked"))
+}
+
+fn flush(log: &Mutex<PartitionLog>) -> Result<(), LogError> {
+    let flushed = locked(log)?.flush_job().run()?;
+    locked(log)?.flushed(flushed, NOW);
+    Ok(())
 }
 
 fn batch(options: BatchOptions, pairs: &[(&str, Option<&str>)]) -> Bytes {
@@ -328,12 +337,66 @@ fn a_log_that_changes_meanwhile_keeps_what_it_has() {
     let plan = bench.log().cleaning_plan(dirt);
     bench.log().truncate_to(3, NOW).expect("truncated");
     let left = bench.offsets();
-    let cleaned =
-        plan.run(DEDUPE_BYTES, NOW, || Ok(bench.log.lock().expect("nobody panicked"))).expect("fine");
+    let cleaned = plan.run(DEDUPE_BYTES, NOW, || locked(&bench.log), || flush(&bench.log)).expect("fine");
     assert_eq!(cleaned, None);
     assert_eq!(bench.offsets(), left);
     let names = bench.folder.list().expect("listed");
     assert!(names.iter().all(|entry| !entry.name.ends_with(CLEANED_SUFFIX)), "{names:?}");
+}
+
+#[test]
+fn nothing_goes_for_a_record_that_is_not_durable() {
+    let fill = || {
+        let mut bench = Bench::new(|_| {});
+        for _ in 0..20 {
+            bench.put(&[("a", Some("1")), ("b", Some("1"))]);
+        }
+        bench.log().roll(NOW).expect("rolled");
+        let dirt = bench.log().dirt(0, NOW).expect("readable").expect("dirty");
+        assert_eq!((dirt.end, bench.log().recovery_point()), (40, 0));
+        let plan = bench.log().cleaning_plan(dirt);
+        (bench, plan)
+    };
+    let (bench, plan) = fill();
+    let at_flush = std::cell::Cell::new(0);
+    let noted = || {
+        at_flush.set(locked(&bench.log)?.size());
+        flush(&bench.log)
+    };
+    let before = locked(&bench.log).expect("free").size();
+    let cleaned = plan.run(DEDUPE_BYTES, NOW, || locked(&bench.log), noted).expect("cleaned").expect("all");
+    assert_eq!(at_flush.get(), before, "it was synced before anything was replaced");
+    assert!(cleaned.bytes_after < before && locked(&bench.log).expect("free").recovery_point() >= 40);
+
+    // A sync that proved nothing, because the end was taken back and written anew meanwhile, is not enough.
+    let (mut bench, plan) = fill();
+    let left = bench.offsets();
+    let cleaned = plan.run(DEDUPE_BYTES, NOW, || locked(&bench.log), || Ok(())).expect("fine");
+    assert_eq!((cleaned, bench.offsets()), (None, left));
+}
+
+#[test]
+fn a_copy_says_where_it_ends_and_that_costs_one_batch() {
+    let mut bench = Bench::new(|config| config.segment_bytes = 300);
+    for round in 0..6 {
+        for _ in 0..8 {
+            bench.put(&[("a", Some("1")), ("b", Some("1"))]);
+        }
+        bench.clean(NOW + round).expect("cleaned");
+        let log = bench.log();
+        let ends: Vec<i64> = log
+            .segments
+            .values_mut()
+            .map(|it| it.last_offset().expect("read").map_or(-1, |at| at + 1))
+            .collect();
+        let bases: Vec<i64> = log.segments.keys().copied().collect();
+        assert_eq!(ends[..ends.len() - 1], bases[1..], "no hole between segments");
+        let empty = bench.batches().iter().filter(|batch| batch.header().record_count == 0).count();
+        assert!(empty <= bases.len(), "{empty} of {bases:?}");
+    }
+    // Nothing says how far the log was synced or cleaned.
+    bench.reopen();
+    assert_eq!((bench.log().end_offset(), bench.records().len()), (96, 2));
 }
 
 proptest! {

@@ -25,7 +25,10 @@ impl LogManager {
         let Some((partition, shared, dirt)) = self.claim_dirtiest(now_ms) else { return false };
         let clean = || -> Result<(), LogError> {
             let plan = shared.lock()?.cleaning_plan(dirt);
-            let Some(cleaned) = plan.run(dedupe_bytes, now_ms, || shared.lock())? else { return Ok(()) };
+            let flush = || shared.flush(now_ms);
+            let Some(cleaned) = plan.run(dedupe_bytes, now_ms, || shared.lock(), flush)? else {
+                return Ok(());
+            };
             tracing::info!(%partition, ?cleaned, "cleaned");
             shared.dir().set_cleaned_to(&partition, Some(cleaned.end_offset))
         };

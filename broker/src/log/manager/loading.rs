@@ -50,6 +50,7 @@ impl LogManager {
                 recovery_point: offset(&recovery_points),
                 log_start_offset: offset(&log_starts),
                 high_watermark: offset(&high_watermarks),
+                cleaned_to: offset(&dir.cleaned_to()),
             };
             self.load_log(dir, partition, config_of, &options, now_ms)
         };

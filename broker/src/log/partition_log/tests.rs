@@ -52,6 +52,7 @@ impl Bench {
             recovery_point: self.log.recovery_point(),
             log_start_offset: self.log.log_start_offset(),
             high_watermark: self.log.high_watermark(),
+            cleaned_to: 0,
         };
         let opened =
             PartitionLog::open(self.folder.clone(), partition(), Arc::clone(&self.config), &options, NOW);

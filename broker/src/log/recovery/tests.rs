@@ -5,6 +5,7 @@ use client::wire::kafka::batch::{BatchBuilder, BatchOptions};
 
 use super::*;
 use crate::log::batch::AppendOrigin;
+use crate::log::config::CleanupPolicy;
 use crate::log::disk::{Disk, RealDisk};
 
 const NOW: i64 = 1_000_000;
@@ -54,9 +55,12 @@ impl Site {
     }
 
     fn open(&self, recovery_point: i64, high_watermark: i64) -> Result<(PartitionLog, Recovered), LogError> {
-        let options = LoadOptions { recovery_point, high_watermark, ..LoadOptions::default() };
+        self.open_with(&LoadOptions { recovery_point, high_watermark, ..LoadOptions::default() })
+    }
+
+    fn open_with(&self, options: &LoadOptions) -> Result<(PartitionLog, Recovered), LogError> {
         let opened =
-            PartitionLog::open(self.folder(), self.partition(), Arc::clone(&self.config), &options, NOW);
+            PartitionLog::open(self.folder(), self.partition(), Arc::clone(&self.config), options, NOW);
         opened.inspect(|(log, _)| log.check_invariants())
     }
 
@@ -137,6 +141,23 @@ fn a_hole_between_segments_ends_the_log_too() {
     shorten(&site);
     site.change(6, Vec::clear);
     assert_eq!(site.end_after(0, 9), 5, "nothing behind it says that there was more");
+}
+
+#[test]
+fn a_hole_is_a_loss_in_a_compacted_log_too_unless_it_was_cleaned_or_synced() {
+    let open = |cleaned_to, recovery_point, high_watermark| {
+        let mut site = Site::new();
+        let cleanup_policy = CleanupPolicy { delete: false, compact: true };
+        site.config = Arc::new(TopicConfig { cleanup_policy, ..(*site.config).clone() });
+        site.change(3, |bytes| bytes.truncate(bytes.len() / 3 * 2));
+        let options = LoadOptions { cleaned_to, recovery_point, high_watermark, ..LoadOptions::default() };
+        site.open_with(&options).map(|(log, _)| log.end_offset())
+    };
+    assert_eq!(open(0, 0, 5).expect("opened"), 5, "what follows would be without what it follows");
+    assert_eq!(open(5, 5, 5).expect("opened"), 5, "the hole is not in what was cleaned");
+    assert!(matches!(open(0, 0, 6), Err(LogError::Damaged { .. })), "replicas had offset 5");
+    assert_eq!(open(6, 0, 6).expect("opened"), 9, "the cleaner was there");
+    assert_eq!(open(0, 6, 6).expect("opened"), 9, "it was synced");
 }
 
 #[test]
