@@ -19,10 +19,15 @@ pub struct Vote {
     pub epoch: u32,
     pub zxid: u64,
     /// Whether it may lead by the members that are committed, as it knows them. While others are on their way, some have not
-    /// heard of those who are to come, and would not follow them.
-    #[serde(default)]
+    /// heard of those who are to come, and would not follow them. Releases that do not say so yet must order votes as others
+    /// do, so theirs are taken for settled.
+    #[serde(default = "yes")]
     pub settled: bool,
     pub leader: MemberId,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a member does while it votes.
