@@ -23,6 +23,8 @@ pub const FRAME_ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 /// A TLS handshake must be over within this.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// Connections that wait to be accepted. With fewer, clients that all come at once wait a second for their second attempt.
+pub const BACKLOG_MIN: u32 = 1024;
 /// Requests that take longer are logged, unless they wait by design.
 pub const SLOW_REQUEST: Duration = Duration::from_secs(1);
 /// Lines a second in the log about clients that were sent away.

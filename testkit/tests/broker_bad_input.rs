@@ -5,6 +5,7 @@ mod support;
 mod wire;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::server::Running;
@@ -200,6 +201,56 @@ async fn the_largest_counts_take_no_memory_whatever_is_asked() {
 }
 
 /// The memory that this process uses, in which the broker is.
+const SILENT_CONNECTIONS: usize = 2000;
+/// What a connection that says nothing, or begins to, may cost; 13 KiB were measured.
+const BYTES_PER_CONNECTION_MAX: u64 = 24 << 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_that_say_nothing_or_half_of_it_cost_little() {
+    let _alone = ALONE.lock().await;
+    let (coordinator, data) = (coordinator(), tempfile::tempdir().expect("a directory"));
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let address = address(&broker);
+    let metadata = request_of(3, 1, &(-1i32).to_be_bytes());
+    let announced = [&50_000i32.to_be_bytes()[..], &request_of(0, 9, &[0; 50])[4..]].concat();
+    let beginnings = [vec![], metadata[..2].to_vec(), metadata[..9].to_vec(), announced];
+    let open = move |count: usize| -> Vec<Connection> {
+        let opened = beginnings.iter().cycle().take(count).map(|beginning| {
+            let mut connection = Connection::open(address).expect("connected");
+            connection.send(beginning).expect("sent");
+            connection
+        });
+        opened.collect()
+    };
+    let opened = tokio::task::spawn_blocking({
+        let server = Arc::clone(&broker.broker);
+        move || {
+            // What the first ones make the process take stays.
+            drop(open(200));
+            await_count(&server, 0);
+            let before = resident_bytes();
+            let silent = open(SILENT_CONNECTIONS);
+            await_count(&server, SILENT_CONNECTIONS);
+            let each = resident_bytes().saturating_sub(before) / SILENT_CONNECTIONS as u64;
+            assert!(each < BYTES_PER_CONNECTION_MAX, "{each} bytes each");
+            let took = serves(address);
+            assert!(took < Duration::from_secs(1), "{took:?}");
+            drop(silent);
+            await_count(&server, 0);
+        }
+    });
+    opened.await.expect("checked");
+    broker.stop().await;
+}
+
+fn await_count(server: &broker::server::Broker, count: usize) {
+    let begun = Instant::now();
+    while server.places.count() != count {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} are connected", server.places.count());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("it says so");

@@ -140,7 +140,7 @@ fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(backlog)
+    socket.listen(backlog.max(limits::BACKLOG_MIN))
 }
 
 /// How many connections there may be, in all and from one address, and how fast they may come.
