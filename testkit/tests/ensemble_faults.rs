@@ -1,7 +1,6 @@
 //! Real ensembles under a few faults each, small enough for every change. `cargo run -p testkit --bin faults` has more
 //! faults, more time, and Apache ZooKeeper beside ours.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use testkit::process::faults::{self, Outcome, Settings};
@@ -44,17 +43,6 @@ fn links_that_break_stall_or_lie() {
     let outcome = run(&Settings::once(Kind::Coordinator, 12, &faults));
     assert_gap(&outcome, "leader cut off", 5.0);
     assert_gap(&outcome, "leader mute", 5.0);
-}
-
-/// `TESTKIT_PREVIOUS` names a binary of an earlier version.
-#[test]
-fn rolling_upgrade_from_the_previous_version() {
-    let Some(previous) = std::env::var_os("TESTKIT_PREVIOUS") else {
-        println!("SKIPPED rolling upgrade: TESTKIT_PREVIOUS names no binary of an earlier version");
-        return;
-    };
-    let previous = Some(std::path::absolute(PathBuf::from(previous)).expect("a path"));
-    run(&Settings { previous, ..Settings::once(Kind::Coordinator, 13, &[]) });
 }
 
 #[test]
