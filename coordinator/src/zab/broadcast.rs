@@ -10,9 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use client::wire::zk::Zxid;
 
+use super::common::Common;
 use super::handshake::{Learner, Sync};
 use super::message::{Carried, Message, Stance, Vote};
-use super::replica::{Common, EPOCH_MAX, Next, letter};
+use super::replica::{EPOCH_MAX, Next, letter};
 use super::{Effect, Entry, MemberId, Membership, Standing, epoch_of, first_of};
 
 /// How far a leader has come.

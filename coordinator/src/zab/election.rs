@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use client::wire::zk::Zxid;
 
+use super::common::Common;
 use super::message::{Message, Stance, Vote};
-use super::replica::{Common, Next};
+use super::replica::Next;
 use super::{Effect, MemberId};
 
 /// A search for a leader.

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use client::wire::zk::Zxid;
 
 use super::broadcast::{Leading, Stage, Turning};
+use super::common::Common;
 use super::history::Place;
 use super::message::{Blob, Carried, Message, Plan, SnapshotRef};
 use super::planted::{self, Mistake};
-use super::replica::{Common, EPOCH_MAX, Next};
+use super::replica::{EPOCH_MAX, Next};
 use super::{Effect, Entry, MemberId, epoch_of};
 
 /// What a leader knows of one that joined.

@@ -6,9 +6,10 @@
 use bytes::Bytes;
 use client::wire::zk::Zxid;
 
+use super::common::Common;
 use super::message::{Carried, Message, Plan, SnapshotRef, Stance, Vote};
 use super::planted::{self, Mistake};
-use super::replica::{Common, EPOCH_MAX, Next, letter};
+use super::replica::{EPOCH_MAX, Next, letter};
 use super::{Effect, Entry, Epochs, MemberId, Standing};
 
 /// How far a learner has come with its leader.

@@ -8,6 +8,7 @@
 //! to the leader's history; [`broadcast`] gives out zxids and commits them; [`learner`] is the other end of both.
 
 pub mod broadcast;
+mod common;
 pub mod effect;
 pub mod election;
 pub mod handshake;
@@ -17,6 +18,7 @@ pub mod message;
 pub mod planted;
 pub mod quorum;
 mod replica;
+mod settings;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,8 @@ use serde::{Deserialize, Serialize};
 pub use self::effect::{Effect, Input, Standing};
 pub use self::message::{Message, SnapshotRef};
 pub use self::quorum::{Membership, Voter};
-pub use self::replica::{Persistent, Replica, Settings, Timing};
+pub use self::replica::Replica;
+pub use self::settings::{Persistent, Settings, Timing};
 
 /// The number of a member: its `myid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
