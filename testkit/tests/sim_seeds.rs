@@ -246,7 +246,8 @@ const FAULTS_OF_STAGES: &[&str] = &["cut", "stall", "freeze", "kill", "power cut
 
 #[test]
 fn lives_of_controllers() {
-    let (happened, reached) = live("controller", 0..100, controller::run);
+    let seeds = kept(include_str!("../seeds/controller.txt")).into_iter().chain(0..100);
+    let (happened, reached) = live("controller", seeds, controller::run);
     assert_more_than(20, FAULTS_OF_STAGES, &happened);
     let marks = [
         "a controller was elected",

@@ -124,6 +124,9 @@ struct Running<'a> {
 pub async fn control(control: Control<'_>) -> Result<Over, RegistryError> {
     // Watches before reading: what changes in between is then read again, not missed.
     let mut watches = Watches::set(control.registry).await?;
+    if !control.registry.is_controller(control.me).await? {
+        return Ok(Over::Replaced);
+    }
     let mut view = control.registry.view().await?;
     view.unclean = control.unclean().await?;
     tracing::info!(
