@@ -98,8 +98,14 @@ where
 
 impl<S: AsyncRead + Send + Unpin> Connection<S> {
     async fn run(&mut self) -> Result<std::convert::Infallible, Ended> {
+        let mut turn_bytes = 0;
         loop {
-            // What has arrived at once is answered at once, with one write.
+            // What has arrived at once is answered at once, with one write, unless it is much: then others have their turn.
+            if turn_bytes >= limits::TURN_BYTES {
+                turn_bytes = 0;
+                self.out.flush(&mut self.stream).await?;
+                tokio::task::yield_now().await;
+            }
             let frame = match self.frames.arrived()? {
                 Some(frame) => frame,
                 None => {
@@ -107,6 +113,7 @@ impl<S: AsyncRead + Send + Unpin> Connection<S> {
                     self.frames.next(&mut self.stream).await?
                 }
             };
+            turn_bytes += frame.bytes.len();
             let muted_for = self.answer(frame).await?;
             if !muted_for.is_zero() {
                 self.out.flush(&mut self.stream).await?;
