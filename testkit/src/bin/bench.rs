@@ -62,6 +62,9 @@ struct BrokerFlags {
     /// The other side: kafka, fetched from Maven Central.
     #[arg(long)]
     against: Option<Maker>,
+    /// Of the case produce only what has this in its name, as in "lz4, 12 p".
+    #[arg(long, default_value = "")]
+    shapes: String,
     #[command(flatten)]
     cases: Cases,
     #[command(flatten)]
@@ -124,9 +127,10 @@ fn coordinator(flags: CoordinatorFlags) -> Result<()> {
 }
 
 fn broker(flags: BrokerFlags) -> Result<()> {
-    let BrokerFlags { against, cases, common } = flags;
+    let BrokerFlags { against, shapes, cases, common } = flags;
     let directory = common.directory.map_or_else(|| scratch("bench"), Ok)?;
     let mut plan = if common.quick { BrokerPlan::quick(directory) } else { BrokerPlan::full(directory) };
+    plan.produce.retain(|shape| shape.name().contains(&shapes));
     plan.cases = chosen(cases.cases, BROKER_CASES)?;
     plan.seconds = common.seconds.unwrap_or(plan.seconds);
     plan.rounds = common.rounds.unwrap_or(plan.rounds);

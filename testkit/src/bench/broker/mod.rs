@@ -59,7 +59,8 @@ pub struct ProduceShape {
 }
 
 impl ProduceShape {
-    fn name(&self) -> String {
+    /// What its rows are called.
+    pub fn name(&self) -> String {
         let ProduceShape { record_bytes, batch_bytes, acks, codec, partitions } = self;
         let acks = if *acks < 0 { "all".to_owned() } else { acks.to_string() };
         let codec = format!("{codec:?}").to_lowercase();
