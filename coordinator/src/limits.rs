@@ -57,8 +57,10 @@ pub const UNSENT_BYTES_PER_CONNECTION_SLOW: usize = MIB;
 pub const UNSENT_BYTES_PER_CONNECTION_MAX: usize = 16 * MIB + REPLY_BYTES_LARGE;
 /// Bytes waiting to be sent to all clients; above it, the client with most is closed.
 pub const UNSENT_BYTES_TOTAL_MAX: usize = 256 * MIB;
-/// Bytes of a reply above the unsent limits are let through to a client that has nothing else waiting.
+/// The most requests of one connection that are handled in one go.
 pub const REQUESTS_PER_TURN_MAX: usize = 256;
+/// What one connection may read and write before others have their turn, however fast its client asks.
+pub const TURN_BYTES: usize = 64 * KIB;
 
 /// Bytes of frames of which only a part has come, in all; a quarter of `rookery.memoryLimit` if that is less. Above it, a
 /// connection that adds more to a long one is closed.

@@ -115,6 +115,8 @@ pub struct Connection {
     counted: usize,
     out: Vec<u8>,
     written: usize,
+    /// Bytes read and written since other connections had their turn.
+    turn: usize,
     config: Arc<Config>,
     greeted: bool,
 }
@@ -136,6 +138,7 @@ impl Connection {
             counted: 0,
             out: Vec::new(),
             written: 0,
+            turn: 0,
             config,
             greeted: false,
         }
@@ -193,8 +196,10 @@ impl Connection {
                 return Err(Ended::ByServer);
             }
             let wants_more = wants_more && !closing && !unwritten;
-            if wants_more && self.has_whole_frame()? {
+            let has_work = wants_more && self.has_whole_frame()?;
+            if has_work || self.turn >= limits::TURN_BYTES {
                 // It did its share of this turn; others come first.
+                self.turn = 0;
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -222,6 +227,7 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
+            self.turn += count;
             let fresh = &scratch[..count];
             if self.rest.is_empty() {
                 let handled = self.handle(fresh)?;
@@ -319,7 +325,10 @@ impl Connection {
                 }
             }
             match self.transport.try_write(&self.out[self.written..]) {
-                Ok(count) => self.written += count,
+                Ok(count) => {
+                    self.written += count;
+                    self.turn += count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
