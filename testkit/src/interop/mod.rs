@@ -22,6 +22,7 @@ mod pipelines;
 mod record;
 mod secure;
 mod zkcli;
+mod zkcli_members;
 
 use std::fmt;
 use std::time::{Duration, Instant};

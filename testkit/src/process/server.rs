@@ -197,6 +197,11 @@ impl Server {
         Ok(())
     }
 
+    /// What the next start uses.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Sets what the next start uses; directory and ports stay.
     pub fn options_mut(&mut self) -> &mut Options {
         &mut self.options
