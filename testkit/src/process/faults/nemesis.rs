@@ -28,7 +28,7 @@ pub(super) struct Arena {
 /// are put right by [`Arena::recover`].
 pub(super) struct Fault {
     pub(super) name: &'static str,
-    run: fn(&mut Arena) -> Result<()>,
+    pub(super) run: fn(&mut Arena) -> Result<()>,
 }
 
 /// No fault at all, one hopes: each member is replaced by one of this tree's binary.
@@ -80,7 +80,7 @@ pub(super) const DISK_FAULTS: &[Fault] = &[
 ];
 
 #[derive(Debug, Clone, Copy)]
-enum Who {
+pub(super) enum Who {
     Leader,
     Follower,
 }
@@ -129,7 +129,7 @@ impl Arena {
         self.ensemble.links().ok_or_else(|| anyhow::anyhow!("the ensemble has no proxies"))
     }
 
-    fn wait(&self, seconds: f64) -> Result<()> {
+    pub(super) fn wait(&self, seconds: f64) -> Result<()> {
         std::thread::sleep(Duration::from_secs_f64(seconds));
         Ok(())
     }
@@ -160,7 +160,7 @@ impl Arena {
         self.wait(1.0)
     }
 
-    fn choose(&mut self, who: Who) -> Result<usize> {
+    pub(super) fn choose(&mut self, who: Who) -> Result<usize> {
         let leader = self.ensemble.await_leader(Duration::from_secs(30))?;
         Ok(match who {
             Who::Leader => leader,
