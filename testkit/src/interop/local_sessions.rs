@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::foreign::{Report, Session};
-use crate::process::{JavaProject, Options, Target, java_command, scratch};
+use crate::process::{JavaProject, Kind, Options, Target, java_command, scratch};
 
 /// On three members, with and without the right to become everybody's.
 pub(super) fn run(target: Target) -> Result<Report> {
@@ -20,7 +20,8 @@ pub(super) fn run(target: Target) -> Result<Report> {
             .key("localSessionsUpgradingEnabled", upgrading);
         let mut service = target.start(options)?;
         let mut command = java_command(&class_path, &scratch("java")?);
-        command.args(["LocalSessionsSuite", &service.connect_string(), &upgrading.to_string()]);
+        let flags = [upgrading, target.kind == Kind::Coordinator].map(|flag| flag.to_string());
+        command.arg("LocalSessionsSuite").arg(service.connect_string()).args(flags);
         Session::new(&mut service).run(command, Duration::from_secs(240), &mut report)?;
     }
     Ok(report)

@@ -1,6 +1,7 @@
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.Socket;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -23,23 +24,31 @@ public class LocalSessionsSuite extends Checks {
 
     private final String[] members;
     private final boolean upgrading;
+    /** Not Apache ZooKeeper, the control, which is known to tell less and to forget more. */
+    private final boolean ours;
 
-    LocalSessionsSuite(String[] members, boolean upgrading) {
+    LocalSessionsSuite(String[] members, boolean upgrading, boolean ours) {
         this.members = members;
         this.upgrading = upgrading;
+        this.ours = ours;
     }
 
     public static void main(String[] arguments) throws Exception {
-        LocalSessionsSuite suite = new LocalSessionsSuite(arguments[0].split(","), Boolean.parseBoolean(arguments[1]));
-        for (String member : suite.members) {
+        LocalSessionsSuite suite = new LocalSessionsSuite(
+            arguments[0].split(","), Boolean.parseBoolean(arguments[1]), Boolean.parseBoolean(arguments[2]));
+        suite.awaitLocalSessions();
+        suite.run();
+    }
+
+    private void awaitLocalSessions() throws Exception {
+        for (String member : members) {
             eventually(member + " opens local sessions", () -> {
-                ZooKeeper zk = suite.client(member);
-                boolean isLocal = suite.count(member, "local_sessions") > 0;
+                ZooKeeper zk = client(member);
+                boolean isLocal = count(member, "local_sessions") > 0;
                 zk.close();
                 return isLocal;
             });
         }
-        suite.run();
     }
 
     /** A connected client, whose connection is never closed by itself. */
@@ -67,13 +76,17 @@ public class LocalSessionsSuite extends Checks {
 
     /** A number of the member's mntr. */
     private int count(String member, String name) throws IOException {
+        return Integer.parseInt(told(member, name));
+    }
+
+    private String told(String member, String name) throws IOException {
         String[] address = member.split(":");
         try (Socket socket = new Socket(address[0], Integer.parseInt(address[1]))) {
             socket.getOutputStream().write(bytes("mntr"));
             InputStream answer = socket.getInputStream();
             for (String line : text(answer.readAllBytes()).split("\n")) {
                 if (line.startsWith("zk_" + name + "\t")) {
-                    return Integer.parseInt(line.split("\t")[1].trim());
+                    return line.split("\t")[1].trim();
                 }
             }
         }
@@ -103,11 +116,14 @@ public class LocalSessionsSuite extends Checks {
     }
 
     private static void refused(Step step) throws Exception {
+        same(Code.EPHEMERALONLOCALSESSION, refusal(step));
+    }
+
+    private static Code refusal(Step step) throws Exception {
         try {
             step.run();
         } catch (KeeperException error) {
-            same(Code.EPHEMERALONLOCALSESSION, error.code());
-            return;
+            return error.code();
         }
         throw new AssertionError("it was allowed");
     }
@@ -155,9 +171,10 @@ public class LocalSessionsSuite extends Checks {
                 refused(() -> zk.create(path + "/e-", null, OPEN, CreateMode.EPHEMERAL_SEQUENTIAL));
                 refused(() -> zk.create(path + "/none/e", null, OPEN, CreateMode.EPHEMERAL));
                 refused(() -> zk.create(path + "/e", null, OPEN, CreateMode.EPHEMERAL, new Stat()));
-                refused(() -> zk.multi(Arrays.asList(
+                Code code = refusal(() -> zk.multi(Arrays.asList(
                     Op.create(path + "/m", null, OPEN, CreateMode.PERSISTENT),
                     Op.create(path + "/e", null, OPEN, CreateMode.EPHEMERAL))));
+                that(code == Code.EPHEMERALONLOCALSESSION || code == Code.SESSIONEXPIRED && !ours, code);
                 same(0, zk.getChildren(path, false).size());
                 that(are("local_sessions", oneMore(local, at)), "it stays local");
                 zk.close();
@@ -232,5 +249,32 @@ public class LocalSessionsSuite extends Checks {
                 same(null, witness.exists(other, false));
             }
         }
+    }
+
+    public void checkWhatBecomesOfItWhenTheLeaderChanges() throws Exception {
+        List<ZooKeeper> sessions = new ArrayList<>();
+        for (String member : members) {
+            if (told(member, "server_state").equals("follower")) {
+                sessions.add(client(member));
+            }
+        }
+        same(members.length - 1, sessions.size());
+        ask("kill-leader");
+        for (ZooKeeper zk : sessions) {
+            boolean[] goesOn = new boolean[1];
+            eventually("the session goes on or is over", () -> {
+                try {
+                    zk.exists("/", false);
+                    goesOn[0] = true;
+                    return true;
+                } catch (KeeperException.SessionExpiredException error) {
+                    return true;
+                } catch (KeeperException.ConnectionLossException error) {
+                    return false;
+                }
+            });
+            same(ours, goesOn[0]);
+        }
+        awaitLocalSessions();
     }
 }
