@@ -32,6 +32,8 @@ pub(super) fn install(command: &mut Command, file: &Path) -> Result<()> {
         // The second is what older versions understand.
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         .env("DONT_FAKE_MONOTONIC", "1")
+        // Java waits by the monotonic clock, and this remedy for older systems would let it not wait at all.
+        .env("FAKETIME_FORCE_MONOTONIC_FIX", "0")
         // Files keep the times that the disk's own clock gave them.
         .env("NO_FAKE_STAT", "1");
     Ok(())
