@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use testkit::process::faults::{self, Outcome, Settings};
-use testkit::process::{Ensemble, Kind, Options, Role};
+use testkit::process::{Ensemble, Kind, Need, Options, Role, everything_is_required};
 
 fn run(settings: &Settings) -> Outcome {
     let outcome = faults::run(settings).expect("the ensemble starts and the workloads run");
@@ -58,4 +58,16 @@ fn an_observer_follows_and_does_not_vote() {
     ensemble.member_mut(follower).kill().expect("killed");
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(ensemble.leader(), None, "one voter and an observer are none");
+}
+
+#[test]
+fn wall_clocks_that_jump() {
+    if !Need::Faketime.present() {
+        assert!(!everything_is_required(), "wall clocks cannot jump without {}", Need::Faketime);
+        println!("SKIPPED wall_clocks_that_jump: needs {}", Need::Faketime);
+        return;
+    }
+    let faults = ["leader's clock jumps", "follower's clock jumps"];
+    let outcome = run(&Settings::once(Kind::Coordinator, 13, &faults));
+    faults.iter().for_each(|fault| assert_gap(&outcome, fault, 1.5));
 }

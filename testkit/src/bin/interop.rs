@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use testkit::interop::{self, SUITES, Suite};
-use testkit::process::{Kind, Make, Missing, Need, Target};
+use testkit::process::{Kind, Make, Missing, Need, Target, everything_is_required};
 
 /// Foreign clients doing real work against our coordinator and our broker, or against Apache's as control.
 #[derive(Debug, Parser)]
@@ -57,12 +57,11 @@ fn main() -> ExitCode {
     if chosen.is_empty() {
         chosen.extend(SUITES);
     }
-    let require_all = std::env::var("TESTKIT_REQUIRE").is_ok_and(|value| value == "all");
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for suite in chosen {
         let missing: Vec<Need> = suite.needs.iter().copied().filter(|need| !need.present()).collect();
         if !missing.is_empty() {
-            if require_all {
+            if everything_is_required() {
                 println!("FAIL {}: needs {}", suite.name, Missing(missing));
                 failed += 1;
             } else {

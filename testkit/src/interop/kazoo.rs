@@ -7,16 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::foreign::{Report, Session};
+use super::zkcli_members::super_user;
 use crate::process::{Options, Target, command_output, scratch, workspace};
 
 /// Runs the suite.
 pub(super) fn run(target: Target) -> Result<Report> {
     let python = python()?;
-    // The password of the super user, who may change the members, is "rookery".
-    let options = Options::for_tests()
-        .sasl_user("jane", "secret")
-        .key("reconfigEnabled", true)
-        .key("DigestAuthenticationProvider.superDigest", "super:ft9aoVefWGgW15+ChrpL4a1Y2x4=");
+    let options = super_user(Options::for_tests().sasl_user("jane", "secret"));
     let mut service = target.start(options)?;
     let mut command = Command::new(python);
     command

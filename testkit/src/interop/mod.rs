@@ -17,11 +17,13 @@ mod java;
 mod kafka;
 mod kafka_logs;
 mod kazoo;
+mod local_sessions;
 mod node;
 mod pipelines;
 mod record;
 mod secure;
 mod zkcli;
+mod zkcli_members;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -65,6 +67,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "contention", needs: &[Need::Java, Need::Maven, Need::Python], run: contention::run },
     Suite { name: "go", needs: &[Need::Go], run: go::run },
     Suite { name: "zkcli", needs: JVM, run: zkcli::run },
+    Suite { name: "local-sessions", needs: JVM, run: local_sessions::run },
     Suite { name: "kafka", needs: JVM, run: kafka::run },
     Suite { name: "kafka-ensemble", needs: JVM, run: kafka::run_ensemble },
     Suite { name: "kafka-logs", needs: JVM, run: kafka_logs::run },

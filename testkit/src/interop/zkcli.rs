@@ -5,7 +5,8 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow};
 
 use super::foreign::Report;
-use crate::process::{JavaProject, Options, Target, java_command, scratch};
+use super::zkcli_members;
+use crate::process::{JavaProject, Options, Service, Target, java_command, scratch};
 
 /// One command line and words that its output must hold.
 type Line = (&'static str, &'static [&'static str]);
@@ -44,21 +45,33 @@ const LINES: &[Line] = &[
 ];
 
 pub(super) fn run(target: Target) -> Result<Report> {
+    let mut service = target.start(zkcli_members::super_user(Options::for_tests()))?;
+    let mut report = Report::default();
+    check(&mut report, LINES, &typed(&service.connect_string(), LINES.iter().map(|(line, _)| *line))?);
+    if let Service::Ensemble(ensemble) = &mut service {
+        zkcli_members::check(ensemble, &mut report)?;
+    }
+    Ok(report)
+}
+
+/// What the shell says when it is given these lines: results, and complaints.
+pub(super) fn typed<'a>(servers: &str, lines: impl Iterator<Item = &'a str>) -> Result<[String; 2]> {
     let class_path = JavaProject::new("client-3.9").class_path()?;
-    let service = target.start(Options::for_tests())?;
     let home = tempfile::tempdir()?;
     let script = home.path().join("commands");
-    let text: String = LINES.iter().map(|(line, _)| format!("{line}\n")).collect();
+    let text: String = lines.map(|line| format!("{line}\n")).collect();
     std::fs::write(&script, text + "quit\n")?;
     let mut command: Command = java_command(&class_path, &scratch("java")?);
-    command.args(["org.apache.zookeeper.ZooKeeperMain", "-server", &service.connect_string()]);
+    command.args(["org.apache.zookeeper.ZooKeeperMain", "-server", servers]);
     let output = command.stdin(std::fs::File::open(&script)?).output().context("cannot start java")?;
-    let mut report = Report::default();
-    // The shell echoes nothing when its input is no terminal: answers are looked for in the order of the lines,
-    // results in one stream and complaints in the other.
-    let mut streams =
-        [(String::from_utf8_lossy(&output.stdout), 0), (String::from_utf8_lossy(&output.stderr), 0)];
-    for (line, words) in LINES {
+    Ok([output.stdout, output.stderr].map(|stream| String::from_utf8_lossy(&stream).into_owned()))
+}
+
+/// The shell echoes nothing when its input is no terminal: answers are looked for in the order of the lines, results in one
+/// stream and complaints in the other.
+fn check(report: &mut Report, lines: &[Line], streams: &[String; 2]) {
+    let mut streams = [(&*streams[0], 0), (&*streams[1], 0)];
+    for (line, words) in lines {
         let mut found = Ok(());
         for (text, position) in &mut streams {
             let ends = words.iter().map(|word| text[*position..].find(word).map(|at| at + word.len()));
@@ -73,5 +86,4 @@ pub(super) fn run(target: Target) -> Result<Report> {
         }
         report.check(&format!("zkCli {line}"), found);
     }
-    Ok(report)
 }

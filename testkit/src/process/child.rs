@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::clock;
+
 /// What a process has used so far, from `/proc`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
@@ -97,6 +99,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         // A stopped process cannot act on anything but SIGKILL, and that is what it gets.
         let _ = self.kill();
+        for file in clock::leftovers(self.id()) {
+            let _ = std::fs::remove_file(file);
+        }
     }
 }
 

@@ -121,6 +121,15 @@ impl Ensemble {
         &mut self.members[index]
     }
 
+    /// The line of a member as a reconfiguration has it; without proxies, whose ports nobody must be told.
+    pub fn line(&self, index: usize, role: &str) -> String {
+        let member = &self.members[index];
+        let name = format!("server.{}", index + 1);
+        let peers = member.options().keys.get(&name).map_or("", String::as_str);
+        let peers = peers.rsplit_once(':').map_or(peers, |(addresses, _role)| addresses);
+        format!("{name}={peers}:{role};{}", member.address())
+    }
+
     /// The proxies between members and in front of clients.
     pub fn links(&self) -> Option<&Links> {
         self.links.as_ref()

@@ -5,6 +5,7 @@
 
 mod broker;
 pub(crate) mod child;
+mod clock;
 mod disks;
 mod ensemble;
 pub mod faults;
@@ -26,4 +27,4 @@ pub use ports::free_port;
 pub use proxy::{Conditions, Flow, Link, Links};
 pub use server::{Kind, Options, Server, client_example, coordctl};
 pub use service::{Service, Target};
-pub use tools::{Missing, Need, command_output, scratch, skip_or_fail, workspace};
+pub use tools::{Missing, Need, command_output, everything_is_required, scratch, skip_or_fail, workspace};

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use super::child::{Freeze, Process, Usage, log_tail};
+use super::clock;
 use super::java::JavaProject;
 use super::ports::free_port;
 use super::tools::{command_output, workspace};
@@ -68,6 +69,8 @@ pub struct Options {
     pub id: Option<u8>,
     /// The binary to run instead of the one that belongs to the sources; ignored by Apache ZooKeeper.
     pub binary: Option<PathBuf>,
+    /// The process has a wall clock of its own, which [`Server::shift_clock`] sets.
+    pub own_clock: bool,
     /// Our server reads `keys` from a `zoo.cfg` that is written once, and may be changed by the server.
     pub in_file: bool,
 }
@@ -193,8 +196,16 @@ impl Server {
             std::fs::create_dir_all(self.data_dir())?;
             std::fs::write(self.data_dir().join("myid"), format!("{id}\n"))?;
         }
+        if self.options.own_clock {
+            clock::install(&mut command, &self.clock_file())?;
+        }
         self.process = Some(Process::start(&mut command, &self.log_path())?);
         Ok(())
+    }
+
+    /// What the next start uses.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     /// Sets what the next start uses; directory and ports stay.
@@ -218,6 +229,16 @@ impl Server {
 
     fn log_path(&self) -> PathBuf {
         self.home.join("server.log")
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.home.join("clock")
+    }
+
+    /// Sets the process's own wall clock wrong by so many seconds, or right by 0; only with [`Options::own_clock`].
+    pub fn shift_clock(&self, seconds: i64) -> Result<()> {
+        ensure!(self.options.own_clock, "the server has the machine's clock");
+        clock::shift(&self.clock_file(), seconds)
     }
 
     fn login_file(&self) -> Result<Option<PathBuf>> {

@@ -19,6 +19,8 @@ pub enum Need {
     Go,
     /// Node 18 or newer with npm.
     Node,
+    /// libfaketime and the command that comes with it.
+    Faketime,
 }
 
 impl Need {
@@ -29,6 +31,7 @@ impl Need {
             Need::Python => &[&["python3", "-c", "import venv, ensurepip"]],
             Need::Go => &[&["go", "version"]],
             Need::Node => &[&["node", "--version"], &["npm", "--version"]],
+            Need::Faketime => &[&["faketime", "-f", "+0", "true"]],
         }
     }
 
@@ -54,6 +57,7 @@ impl fmt::Display for Need {
             Need::Python => "Python 3 with venv",
             Need::Go => "Go",
             Need::Node => "Node with npm",
+            Need::Faketime => "libfaketime (faketime)",
         })
     }
 }
@@ -72,6 +76,11 @@ impl fmt::Display for Missing {
         }
         Ok(())
     }
+}
+
+/// Whether a missing tool is a failure: `TESTKIT_REQUIRE=all`.
+pub fn everything_is_required() -> bool {
+    std::env::var("TESTKIT_REQUIRE").is_ok_and(|value| value == "all")
 }
 
 /// Decides whether a test that needs these tools runs.

@@ -4,6 +4,7 @@
 //! checked at the end; see each workload for how. The same runs against Apache ZooKeeper, so every result is a pair.
 
 mod client;
+mod clocks;
 mod counter;
 mod field;
 mod items;
@@ -23,12 +24,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use self::client::{Answer, Roamer};
+use self::clocks::CLOCK_FAULTS;
 use self::field::Field;
 use self::nemesis::{Arena, DISK_FAULTS, FAULTS, Fault, UPGRADE};
 use self::pulse::Pulse;
 use super::disks::Disks;
 use super::ensemble::Ensemble;
 use super::server::{Kind, Options};
+use super::tools::{Need, everything_is_required};
 use crate::raw::{Body, op};
 use crate::sim::random::Random;
 
@@ -72,7 +75,7 @@ impl Settings {
 
 /// The names of all faults.
 pub fn fault_names() -> impl Iterator<Item = &'static str> {
-    FAULTS.iter().chain(DISK_FAULTS).map(|fault| fault.name)
+    FAULTS.iter().chain(CLOCK_FAULTS).chain(DISK_FAULTS).map(|fault| fault.name)
 }
 
 /// What a run came to.
@@ -118,18 +121,35 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Runs workloads and faults, and checks what everybody was told.
-pub fn run(settings: &Settings) -> Result<Outcome> {
-    let disk_faults = if settings.disks { DISK_FAULTS } else { &[] };
-    let is_chosen =
-        |fault: &&Fault| settings.faults.is_empty() || settings.faults.iter().any(|name| name == fault.name);
-    let chosen: Vec<&Fault> = match settings.previous {
-        Some(_) => vec![UPGRADE],
-        None => FAULTS.iter().chain(disk_faults).filter(is_chosen).collect(),
-    };
+/// The faults that the settings name and this machine can do.
+fn chosen(settings: &Settings) -> Result<Vec<&'static Fault>> {
+    if settings.previous.is_some() {
+        return Ok(vec![UPGRADE]);
+    }
     for name in &settings.faults {
         ensure!(fault_names().any(|known| known == name), "unknown fault {name:?}");
     }
+    let is_named =
+        |fault: &&Fault| settings.faults.is_empty() || settings.faults.iter().any(|name| name == fault.name);
+    let mut chosen: Vec<&Fault> = FAULTS.iter().filter(is_named).collect();
+    let clocks: Vec<&Fault> = CLOCK_FAULTS.iter().filter(is_named).collect();
+    if Need::Faketime.present() {
+        chosen.extend(clocks);
+    } else if !clocks.is_empty() {
+        let need = Need::Faketime;
+        ensure!(!everything_is_required(), "wall clocks cannot jump without {need}");
+        println!("SKIPPED wall clocks that jump: needs {need}");
+    }
+    if settings.disks {
+        chosen.extend(DISK_FAULTS.iter().filter(is_named));
+    }
+    ensure!(!chosen.is_empty(), "none of these faults can be done here");
+    Ok(chosen)
+}
+
+/// Runs workloads and faults, and checks what everybody was told.
+pub fn run(settings: &Settings) -> Result<Outcome> {
+    let chosen = chosen(settings)?;
     // ZooKeeper's own sample settings, but with proxied addresses that must not be told to anybody.
     let mut options = Options::default()
         .key("tickTime", 2000)
@@ -137,6 +157,7 @@ pub fn run(settings: &Settings) -> Result<Outcome> {
         .key("4lw.commands.whitelist", "*")
         .key("reconfigEnabled", false);
     options.binary.clone_from(&settings.previous);
+    options.own_clock = chosen.iter().any(|fault| CLOCK_FAULTS.iter().any(|clock| clock.name == fault.name));
     // Before the ensemble, so that it is dropped behind it.
     let disks = if settings.disks { Some(Arc::new(Disks::mount(settings.members)?)) } else { None };
     if let Some(disks) = &disks {

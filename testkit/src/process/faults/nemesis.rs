@@ -28,7 +28,7 @@ pub(super) struct Arena {
 /// are put right by [`Arena::recover`].
 pub(super) struct Fault {
     pub(super) name: &'static str,
-    run: fn(&mut Arena) -> Result<()>,
+    pub(super) run: fn(&mut Arena) -> Result<()>,
 }
 
 /// No fault at all, one hopes: each member is replaced by one of this tree's binary.
@@ -56,7 +56,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault { name: "link of a follower flaps", run: Arena::flapping },
     Fault { name: "all links between members reset", run: Arena::peers_reset },
     Fault { name: "links between members half closed", run: Arena::half_closed },
-    Fault { name: "links between members slow", run: Arena::slow },
+    Fault { name: "links between members slow", run: Arena::slow_links },
     Fault { name: "links between members byte by byte", run: Arena::sliced },
     Fault { name: "bits turned between members", run: Arena::corrupted },
     Fault { name: "clients' connections reset", run: Arena::clients_reset },
@@ -71,6 +71,9 @@ pub(super) const DISK_FAULTS: &[Fault] = &[
     Fault { name: "leader's disk stalls for 5 s", run: |arena| arena.stalled(Who::Leader, 5.0) },
     Fault { name: "follower's disk stalls for 5 s", run: |arena| arena.stalled(Who::Follower, 5.0) },
     Fault { name: "all disks stall for 1 s", run: |arena| arena.all_stalled() },
+    Fault { name: "leader's disk slow", run: |arena| arena.slow_disk(Who::Leader) },
+    Fault { name: "follower's disk slow", run: |arena| arena.slow_disk(Who::Follower) },
+    Fault { name: "all disks slow", run: Arena::slow_disks },
     Fault { name: "leader's disk fails", run: |arena| arena.disk_fails(Who::Leader) },
     Fault { name: "follower's disk fails", run: |arena| arena.disk_fails(Who::Follower) },
     Fault { name: "power cut of the leader", run: |arena| arena.power_cut(Who::Leader) },
@@ -80,7 +83,7 @@ pub(super) const DISK_FAULTS: &[Fault] = &[
 ];
 
 #[derive(Debug, Clone, Copy)]
-enum Who {
+pub(super) enum Who {
     Leader,
     Follower,
 }
@@ -129,7 +132,7 @@ impl Arena {
         self.ensemble.links().ok_or_else(|| anyhow::anyhow!("the ensemble has no proxies"))
     }
 
-    fn wait(&self, seconds: f64) -> Result<()> {
+    pub(super) fn wait(&self, seconds: f64) -> Result<()> {
         std::thread::sleep(Duration::from_secs_f64(seconds));
         Ok(())
     }
@@ -160,7 +163,7 @@ impl Arena {
         self.wait(1.0)
     }
 
-    fn choose(&mut self, who: Who) -> Result<usize> {
+    pub(super) fn choose(&mut self, who: Who) -> Result<usize> {
         let leader = self.ensemble.await_leader(Duration::from_secs(30))?;
         Ok(match who {
             Who::Leader => leader,
@@ -319,7 +322,7 @@ impl Arena {
         Ok(())
     }
 
-    fn slow(&mut self) -> Result<()> {
+    fn slow_links(&mut self) -> Result<()> {
         self.everywhere(|conditions| {
             conditions.delay = Duration::from_millis(40);
             conditions.jitter = Duration::from_millis(40);
@@ -369,7 +372,30 @@ impl Arena {
         stalls.map(drop)
     }
 
-    /// Writes and syncs fail; the member has to end by itself.
+    fn slow_disk(&mut self, who: Who) -> Result<()> {
+        let index = self.choose(who)?;
+        self.slow(&[index])
+    }
+
+    fn slow_disks(&mut self) -> Result<()> {
+        let all: Vec<usize> = (0..self.ensemble.size()).collect();
+        self.slow(&all)
+    }
+
+    /// Every sync takes a third of a second, for some seconds: the disks stand still but for moments in which one fits.
+    fn slow(&mut self, members: &[usize]) -> Result<()> {
+        let disks = self.disks()?;
+        let end = Instant::now() + Duration::from_secs(6);
+        while Instant::now() < end {
+            let stalls: Result<Vec<_>> = members.iter().map(|index| disks.stall(*index)).collect();
+            self.wait(0.3)?;
+            drop(stalls?);
+            self.wait(0.02)?;
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs fail; the member has to end by itself, and ours says why.
     fn disk_fails(&mut self, who: Who) -> Result<()> {
         let index = self.choose(who)?;
         self.disks()?.cut_power(index)?;
@@ -379,6 +405,10 @@ impl Arena {
             ensure!(Instant::now() < deadline, "member {} goes on without a disk", index + 1);
             self.wait(0.1)?;
         }
+        let member = self.ensemble.member(index);
+        let said = member.log_tail(2000);
+        let is_clear = member.kind() != Kind::Coordinator || said.contains("Input/output error");
+        ensure!(is_clear, "member {} does not say that its disk failed: {said}", index + 1);
         self.disks()?.restore_power(index)
     }
 
