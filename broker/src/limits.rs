@@ -15,7 +15,7 @@ pub const READ_BYTES: usize = 64 << 10;
 pub const REQUEST_MEMORY_BYTES: usize = 256 << 20;
 /// Requests that one connection gets served before others have their turn. A producer that always has more under way would
 /// else keep a thread for a hundred reads, and everybody else waiting for that.
-pub const TURN_BYTES: usize = 128 << 10;
+pub const TURN_BYTES: usize = 256 << 10;
 /// Small answers wait for each other up to this.
 pub const ANSWERS_BYTES: usize = 16 << 10;
 /// How much is read from a file at once to be encrypted.
