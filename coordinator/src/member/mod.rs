@@ -146,12 +146,15 @@ impl Member {
         while let Some(proposal) = self.held.pop_front() {
             let asked = (MemberId(proposal.origin), proposal.serial);
             let (bytes, members) = self.weigh(&proposal);
-            let size = bytes.len();
+            let (size, is_refused) = (bytes.len(), proposal.members.is_some() && members.is_none());
             let given =
                 self.replica.propose_with_members(now.monotonic_us, asked, bytes, members, &mut effects);
             if given.is_none() {
                 self.held.push_front(proposal);
                 break;
+            }
+            if is_refused {
+                self.service.forget_members_change();
             }
             if !self.alone {
                 self.service.note_proposed(size);
@@ -197,7 +200,7 @@ impl Member {
     }
 
     /// What is proposed: other members only if a quorum of them is in step, or nothing could be agreed any more.
-    fn weigh(&mut self, proposal: &Proposal) -> (Bytes, Option<Membership>) {
+    fn weigh(&self, proposal: &Proposal) -> (Bytes, Option<Membership>) {
         let Some(change) = &proposal.members else { return (proposal.bytes.clone(), None) };
         let members = membership(&change.membership);
         let own = self.replica.id();
@@ -206,7 +209,6 @@ impl Member {
         if members.is_quorum(in_step) && !self.replica.is_changing_members() {
             return (proposal.bytes.clone(), Some(members));
         }
-        self.service.forget_members_change();
         (change.otherwise.clone(), None)
     }
 
