@@ -135,6 +135,15 @@ impl Configuration {
         }
     }
 
+    /// Who the members are by the files of one of them at first. A server that is to join names itself, without a voice.
+    pub fn files_of(&self, id: MemberId) -> Membership {
+        let mut membership = self.membership.clone();
+        if self.servers.is_some() && !membership.contains(id) {
+            membership.observers.insert(id);
+        }
+        membership
+    }
+
     /// When a healed ensemble must be well at the latest.
     pub fn healing_us(&self) -> u64 {
         let alone_us = 10_000_000 + self.timing.bootstrap_us + 2 * self.timing.silence_us;
