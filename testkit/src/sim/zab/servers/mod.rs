@@ -72,7 +72,7 @@ impl Mistakes for Planted {
 const EPOCH_TURN_US: u64 = 1_000_000;
 
 /// How clients are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Serving {
     pub clients: u64,
     pub session_ms: u64,
@@ -102,6 +102,19 @@ impl Serving {
             local: random.one_in(4),
             members_in_files: !random.one_in(4),
         }
+    }
+
+    /// Simpler versions of this, the most drastic first.
+    pub(super) fn simpler(&self) -> [(&'static str, Serving); 6] {
+        let one_less = self.clients.saturating_sub(1).max(1);
+        [
+            ("one client", Serving { clients: 1, ..self.clone() }),
+            ("one client less", Serving { clients: one_less, ..self.clone() }),
+            ("nothing befalls clients", Serving { mishaps: u64::MAX, ..self.clone() }),
+            ("one request under way", Serving { window: 1, ..self.clone() }),
+            ("no local sessions", Serving { local: false, ..self.clone() }),
+            ("members in files", Serving { members_in_files: true, ..self.clone() }),
+        ]
     }
 
     /// How long everything has to be well before the last session without a client must be gone.
