@@ -175,8 +175,13 @@ impl Configuration {
         for (what, serving) in self.servers.iter().flat_map(Serving::simpler) {
             with(what, Configuration { servers: Some(serving), ..self.clone() });
         }
-        with("half the requests", Configuration { work_us: safety_us.min(self.work_us * 2), ..self.clone() });
-        with("one request at a time", Configuration { burst: 1, ..self.clone() });
+        if self.servers.is_none() {
+            with(
+                "half the requests",
+                Configuration { work_us: safety_us.min(self.work_us * 2), ..self.clone() },
+            );
+            with("one request at a time", Configuration { burst: 1, ..self.clone() });
+        }
         with("fewer faults", Configuration { fault_us: safety_us.min(self.fault_us * 2), ..self.clone() });
         with("no changes of members", Configuration { change_us: 0, ..self.clone() });
         with("no spare", Configuration { spares: 0, ..self.clone() });
