@@ -150,19 +150,28 @@ fn every_mistake_planted_in_an_ensemble_is_found() {
 
 #[test]
 fn lives_of_servers() {
-    let (happened, reached) = live("ensemble", 0..40, zab::servers::run);
+    let seeds = kept(include_str!("../seeds/ensemble.txt")).into_iter().chain(0..60);
+    let (happened, reached) = live("ensemble", seeds, zab::servers::run);
     let faults = ["client-cut", "client-dies", "client-moves", "freeze", "kill", "partition", "power-cut"];
     assert_more_than(5, &faults, &happened);
     let marks = [
+        "a client got other members",
         "a client was told what it had missed",
         "a leader was deposed",
+        "a member learned that it is none any more",
+        "a member that was added welcomed a client",
+        "a member that was removed welcomed a client",
         "a read showed an earlier state",
         "a session expired",
         "a session was taken to another member",
         "a sync was answered",
         "a watch was triggered",
+        "other members were refused: a change is under way",
+        "other members were refused: an old version",
+        "other members were refused: impossible",
     ];
     assert_more_than(5, &marks, &reached);
+    assert_more_than(0, &["other members were refused: not enough in step"], &reached);
 }
 
 #[test]
@@ -175,6 +184,8 @@ fn every_mistake_planted_in_servers_is_found() {
             Planted::SyncUnconfirmed => &["C8"],
             Planted::WatchesLost | Planted::EventAfterReply => &["C11"],
             Planted::TouchesLost | Planted::NoExpiry => &["C10"],
+            Planted::MembersByFiles => &["C1", "C3", "C5"],
+            Planted::ConfigReadOnce => &["C7", "C8"],
         }
     };
     assert_all_found(400, expected, zab::servers::run);

@@ -61,6 +61,25 @@ impl KnownMembers {
     }
 }
 
+/// Whom a member connects to when it starts: those of whom its data know, also by a change that may not be committed, unless its
+/// files are later. It stays in the list itself, or it could not be added again.
+pub fn neighbours(own: u8, configured: &config::Membership, tree: &Tree) -> Vec<config::Member> {
+    let known = tree.members();
+    if known.version == 0 || known.version < configured.version {
+        return configured.members.clone();
+    }
+    let said = [Some(tree.members_text()), known.before.as_deref()];
+    let said = said.into_iter().flatten().filter_map(|text| config::Membership::parse(text).ok());
+    let own = configured.member(own).cloned();
+    let mut members: Vec<config::Member> = Vec::new();
+    for member in said.flat_map(|membership| membership.members).chain(own) {
+        if members.iter().all(|other| other.id != member.id) {
+            members.push(member);
+        }
+    }
+    members
+}
+
 /// One member.
 ///
 /// Call order: `input` for what happens at the disk and at the links, the service's own methods for what clients do, and
@@ -127,12 +146,15 @@ impl Member {
         while let Some(proposal) = self.held.pop_front() {
             let asked = (MemberId(proposal.origin), proposal.serial);
             let (bytes, members) = self.weigh(&proposal);
-            let size = bytes.len();
+            let (size, is_refused) = (bytes.len(), proposal.members.is_some() && members.is_none());
             let given =
                 self.replica.propose_with_members(now.monotonic_us, asked, bytes, members, &mut effects);
             if given.is_none() {
                 self.held.push_front(proposal);
                 break;
+            }
+            if is_refused {
+                self.service.forget_members_change();
             }
             if !self.alone {
                 self.service.note_proposed(size);
@@ -178,7 +200,7 @@ impl Member {
     }
 
     /// What is proposed: other members only if a quorum of them is in step, or nothing could be agreed any more.
-    fn weigh(&mut self, proposal: &Proposal) -> (Bytes, Option<Membership>) {
+    fn weigh(&self, proposal: &Proposal) -> (Bytes, Option<Membership>) {
         let Some(change) = &proposal.members else { return (proposal.bytes.clone(), None) };
         let members = membership(&change.membership);
         let own = self.replica.id();
@@ -187,7 +209,6 @@ impl Member {
         if members.is_quorum(in_step) && !self.replica.is_changing_members() {
             return (proposal.bytes.clone(), Some(members));
         }
-        self.service.forget_members_change();
         (change.otherwise.clone(), None)
     }
 
@@ -231,5 +252,43 @@ impl Member {
             self.held.clear();
         }
         self.service.stand(duty, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::command::{Command, Op, Rules};
+
+    fn execute(tree: &mut Tree, op: Op<'_>) {
+        let zxid = Zxid(tree.zxid().0 + 1);
+        let command =
+            Command { session: 0, time_ms: 0, identities: Vec::new(), rules: Rules::default(), op }.encode();
+        tree.execute(zxid, &command, &mut Vec::new()).expect("a command");
+    }
+
+    fn file(version: u64, ids: &[u8]) -> config::Membership {
+        let lines: Vec<String> = ids.iter().map(|id| format!("server.{id}=f{id}:1:2")).collect();
+        config::Membership { version, ..config::Membership::parse(&lines.join("\n")).expect("members") }
+    }
+
+    #[test]
+    fn a_start_connects_to_whom_clients_have_added() {
+        let mut tree = Tree::new(1);
+        let hosts = |own, configured: &config::Membership, tree: &Tree| -> Vec<String> {
+            let members = neighbours(own, configured, tree);
+            members.iter().map(|member| member.addresses[0].host.clone()).collect()
+        };
+        let configured = file(0, &[1, 2, 3]);
+        assert_eq!(hosts(1, &configured, &tree), ["f1", "f2", "f3"], "nobody changed them");
+        let text = "server.1=a:1:2\nserver.2=b:1:2";
+        execute(&mut tree, Op::Members { text, dynamic: true });
+        execute(&mut tree, Op::MembersSettled);
+        assert_eq!(hosts(1, &configured, &tree), ["a", "b"]);
+        assert_eq!(hosts(3, &configured, &tree), ["a", "b", "f3"], "who was removed is still there");
+        assert_eq!(hosts(1, &file(2, &[1, 5]), &tree), ["f1", "f5"], "the file is later");
+        let text = "server.1=a:1:2\nserver.4=d:1:2";
+        execute(&mut tree, Op::Members { text, dynamic: true });
+        assert_eq!(hosts(1, &configured, &tree), ["a", "d", "b"], "that may not be committed");
     }
 }

@@ -27,6 +27,7 @@ use self::opening::open;
 use crate::audit::{self, Audit, Operation, Record};
 use crate::config::Config;
 use crate::limits;
+use crate::member::neighbours;
 use crate::net::admin;
 use crate::net::listener::{self, Doorkeeper, Kind};
 use crate::net::peers::{PeerSettings, Peers};
@@ -224,7 +225,11 @@ fn links(config: &Config, core: &Rc<RefCell<Core>>) -> anyhow::Result<Option<Pee
             core.borrow_mut().handle_peer_event(event);
         }
     };
-    Ok(Some(Peers::start(settings, MemberId(ensemble.my_id), &ensemble.membership.members, on_event)?))
+    let members = match config.reconfig_enabled {
+        true => neighbours(ensemble.my_id, &ensemble.membership, core.borrow().service().tree()),
+        false => ensemble.membership.members.clone(),
+    };
+    Ok(Some(Peers::start(settings, MemberId(ensemble.my_id), &members, on_event)?))
 }
 
 /// Time passes for the ensemble: finer than for sessions, because a dead leader is to be missed quickly.

@@ -11,7 +11,7 @@ use client::wire::zk::Zxid;
 use super::broadcast::{Leading, Stage, Turning};
 use super::common::Common;
 use super::history::Place;
-use super::message::{Blob, Carried, Message, Plan, SnapshotRef};
+use super::message::{Blob, Carried, Message, Plan, SnapshotRef, Stance};
 use super::planted::{self, Mistake};
 use super::replica::{EPOCH_MAX, Next};
 use super::{Effect, Entry, MemberId, epoch_of};
@@ -168,6 +168,22 @@ impl Leading {
             self.dismiss(common, id, out);
         }
         self.choose_epoch(common, out);
+    }
+
+    /// As long as no quorum has joined, a candidate makes way for a better one that asks for votes. Or two could take turns for
+    /// ever, each with the vote of a third that can follow neither alone, as it has a change of the members that they have not.
+    pub(super) fn hear_notice(&self, common: &Common, from: MemberId, notice: &Message) -> Next {
+        match notice {
+            Message::Notice { vote: Some(vote), stance: Stance::Looking, .. }
+                if self.stage == Stage::Discovering
+                    && vote.leader == from
+                    && common.may_lead(from)
+                    && common.own_vote() < Some(*vote) =>
+            {
+                Next::Look(Some(*vote))
+            }
+            _ => Next::Stay,
+        }
     }
 
     /// Picks the epoch when enough have joined.

@@ -318,11 +318,12 @@ impl Replica {
             return match &mut self.role {
                 Role::Looking(looking) => looking.hear(common, from, &message, now, out),
                 Role::Learning(learning) => learning.hear_notice(common, from, &message, now, out),
-                Role::Leading(_) => {
-                    if wants_answer {
+                Role::Leading(leading) => {
+                    let next = leading.hear_notice(common, from, &message);
+                    if wants_answer && next == Next::Stay {
                         out.push(Effect::Send(from, self.say(false)));
                     }
-                    Next::Stay
+                    next
                 }
             };
         }

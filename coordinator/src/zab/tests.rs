@@ -520,3 +520,57 @@ fn a_member_that_executed_something_else_is_told() {
     ensemble.run(2000);
     assert_eq!(ensemble.standing(ONE), Standing::Looking, "it never comes back by itself");
 }
+
+#[test]
+fn a_candidate_makes_way_for_a_better_one_until_a_quorum_has_joined_it() {
+    let entry = |counter| Entry {
+        zxid: Zxid(1_u64 << 32 | counter),
+        origin: ONE,
+        serial: 0,
+        bytes: body("x"),
+        members: None,
+    };
+    let persistent = Persistent {
+        epochs: Epochs { accepted: 1, current: 1, complete: true },
+        recent: vec![entry(1), entry(2)],
+        ..Persistent::default()
+    };
+    let members = Membership::of_voters([ONE, TWO, THREE]);
+    let mut replica = Replica::new(Settings::new(ONE, members), persistent, 1, 0);
+    let mut out = Vec::new();
+    let mut now = 1;
+    for peer in [TWO, THREE] {
+        replica.step(now, Input::LinkUp(peer), &mut out);
+    }
+    let vote = |leader, counter| message::Vote {
+        complete: true,
+        epoch: 1,
+        zxid: 1_u64 << 32 | counter,
+        settled: true,
+        leader,
+    };
+    let looks = |vote| Message::Notice {
+        round: 1,
+        vote: Some(vote),
+        stance: message::Stance::Looking,
+        complete: true,
+        empty: false,
+        asks: true,
+        members_at: 0,
+    };
+    replica.step(now, Input::Heard(THREE, looks(vote(ONE, 2))), &mut out);
+    now += Timing::default().gather_us;
+    replica.step(now, Input::Tick, &mut out);
+    assert_eq!(replica.phase(), "DISCOVERY");
+    replica.step(now, Input::Heard(TWO, looks(vote(TWO, 1))), &mut out);
+    assert_eq!(replica.phase(), "DISCOVERY", "that one is worse");
+    replica.step(now, Input::Heard(THREE, looks(vote(TWO, 3))), &mut out);
+    assert_eq!(replica.phase(), "DISCOVERY", "what others say about a better one may be long ago");
+    out.clear();
+    replica.step(now, Input::Heard(TWO, looks(vote(TWO, 3))), &mut out);
+    assert_eq!(replica.phase(), "ELECTION");
+    let votes = out.iter().filter(|effect| {
+        matches!(effect, Effect::Send(_, Message::Notice { vote: Some(vote), .. }) if vote.leader == TWO)
+    });
+    assert_eq!(votes.count(), 2, "{out:?}");
+}

@@ -22,9 +22,9 @@ enum Scenario {
     /// One server, some clients, a bad disk.
     Solo(Plain<solo::Planted>),
     /// Several members that agree on an order, everything around them bad.
-    Zab(Zab),
+    Zab(Members<zab::Planted>),
     /// Several whole servers, and clients that go from one to another, in the same bad world.
-    Ensemble(Plain<zab::servers::Planted>),
+    Ensemble(Members<zab::servers::Planted>),
     /// Consumers of one group, and two brokers that take turns in coordinating them.
     Groups(Plain<groups::Planted>),
     /// One partition, its producers and a consumer, on a machine that stops in the middle of anything.
@@ -63,13 +63,14 @@ struct Plain<M: Mistakes + Send + Sync> {
     plant: Option<M>,
 }
 
+/// A world of members, which can be made smaller.
 #[derive(Debug, clap::Args)]
-struct Zab {
+struct Members<M: Mistakes + Send + Sync> {
     #[command(flatten)]
     seeds: Seeds,
     /// Builds in a mistake; any wrong name lists them.
-    #[arg(long, value_parser = planted::<zab::Planted>)]
-    plant: Option<zab::Planted>,
+    #[arg(long, value_parser = planted::<M>)]
+    plant: Option<M>,
     /// Stops after so many events of a seed.
     #[arg(long)]
     until: Option<u64>,
@@ -135,8 +136,14 @@ fn print(counts: &Counts) {
 fn main() -> ExitCode {
     match Args::parse().scenario {
         Scenario::Solo(args) => run_plain("solo", &args, solo::World::run),
-        Scenario::Zab(args) => run_zab(&args),
-        Scenario::Ensemble(args) => run_plain("ensemble", &args, zab::servers::run),
+        Scenario::Zab(args) => {
+            let options = zab::Options { planted: args.plant, ..zab::Options::default() };
+            run_members("zab", &args, zab::World::configuration, options)
+        }
+        Scenario::Ensemble(args) => {
+            let options = zab::Options { mistake: args.plant, ..zab::Options::default() };
+            run_members("ensemble", &args, zab::servers::configuration, options)
+        }
         Scenario::Groups(args) => run_plain("groups", &args, groups::World::run),
         Scenario::Partition(args) => run_plain("partition", &args, partition::World::run),
         Scenario::Logs(args) => run_plain("logs", &args, logs::World::run),
@@ -155,22 +162,27 @@ fn run_plain<M: Mistakes + Send + Sync, C: Debug>(
     run_worlds(name, &args.seeds, false, live, report)
 }
 
-fn run_zab(args: &Zab) -> ExitCode {
+fn run_members<M: Mistakes + Send + Sync>(
+    name: &str,
+    args: &Members<M>,
+    draw: fn(u64) -> zab::Configuration,
+    options: zab::Options,
+) -> ExitCode {
     let configuration = |seed| {
-        let mut configuration = zab::World::configuration(seed);
+        let mut configuration = draw(seed);
         if args.without_changes {
             configuration.change_us = 0;
         }
         configuration
     };
-    let options = zab::Options { planted: args.plant, until: args.until, ..zab::Options::default() };
+    let options = zab::Options { until: args.until, ..options };
     let live = |seed, detail| zab::World::run(seed, &configuration(seed), zab::Options { detail, ..options });
     let report = |seed| match zab::Failure::of(seed, &configuration(seed), options) {
         Some(failure) if args.shrink => failure.shrink().report(),
         Some(failure) => failure.report(),
-        None => format!("SIM FAIL scenario=zab seed={seed:#x} once, and not again"),
+        None => format!("SIM FAIL scenario={name} seed={seed:#x} once, and not again"),
     };
-    run_worlds("zab", &args.seeds, args.keep_going, live, report)
+    run_worlds(name, &args.seeds, args.keep_going, live, report)
 }
 
 /// Lets worlds live, and tells what happened in all of them together. A failure is reported at once; it is the last

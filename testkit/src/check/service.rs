@@ -140,6 +140,7 @@ pub fn is_write(request: &Request<'_>) -> bool {
             Request::Delete { .. }
                 | Request::DeleteContainer { .. }
                 | Request::Multi(_)
+                | Request::Reconfig { .. }
                 | Request::CloseSession
         )
 }
@@ -716,6 +717,10 @@ pub(crate) fn answer(xid: i32, zxid: i64, request: &Request<'_>, outcome: &Outco
             }
         }),
         Outcome::DataSet(stat) | Outcome::AclSet(stat) => reply(xid, zxid, 0, |out| stat.encode(out)),
+        Outcome::MembersSet { data, stat } => reply(xid, zxid, 0, |out| {
+            out.buffer(Some(data.as_bytes()));
+            stat.encode(out);
+        }),
         _ => reply(xid, zxid, 0, |_| {}),
     }
 }

@@ -11,6 +11,7 @@ use coordinator::tree::znode::Ownership;
 use coordinator::tree::{Outcome, Tree};
 
 use super::acl::{self, Who};
+use super::members::Members;
 use super::quota::{self, Numbers};
 
 /// A znode.
@@ -54,7 +55,9 @@ pub struct Model {
     pub sessions: BTreeMap<i64, u32>,
     /// The last command.
     pub zxid: u64,
-    changes: Vec<Changed>,
+    /// What the last change of the members left.
+    pub members: Members,
+    pub(super) changes: Vec<Changed>,
 }
 
 impl Default for Model {
@@ -110,6 +113,7 @@ impl Model {
             nodes: nodes.into_iter().map(|(path, node)| (path.to_owned(), node)).collect(),
             sessions: BTreeMap::new(),
             zxid: 0,
+            members: Members::default(),
             changes: Vec::new(),
         }
     }
@@ -210,9 +214,12 @@ impl Model {
             }
             Op::Refused { code } => Err(ErrorCode::from_wire(*code).unwrap_or(ErrorCode::BadArguments)),
             Op::Raise { .. } => Ok(Outcome::Checked),
-            Op::Reconfig { .. } | Op::Members { .. } | Op::MembersSettled => {
-                unreachable!("who the members are is no business of one server's model")
+            Op::Members { text, dynamic } => Ok(self.set_members(command, text, *dynamic)),
+            Op::MembersSettled => {
+                self.members.unsettled = false;
+                Ok(Outcome::Checked)
             }
+            Op::Reconfig { .. } => unreachable!("what comes of it is decided before it is logged"),
             Op::Multi(_) => unreachable!("multis do not nest"),
             Op::Reap { path, czxid, mzxid, pzxid } => {
                 let node = self.existing(path)?;

@@ -43,6 +43,10 @@ impl World {
     /// The state was built anew, and with it what it says about members.
     pub(super) fn tell_members(&mut self, at: At) {
         let Some(process) = &self.members[at].process else { return };
+        if process.server().is_some() {
+            // It tells its replica itself, with its tree.
+            return;
+        }
         if process.state.applied().iter().any(|applied| self.changes.contains_key(&applied.identity)) {
             let KnownMembers { membership, at: since, next } = self.members_of(at, &process.state);
             self.give(at, Input::Members { membership, at: since, next });
@@ -67,10 +71,14 @@ impl World {
         sets
     }
 
-    /// The leader proposes other members, if enough of them are in step already.
+    /// Other members are proposed: by a client where there are some, else by the leader, if enough of them are in step already.
     pub(super) fn change(&mut self) -> Result<(), Violation> {
         self.plan_change();
         let (kind, pick) = (self.changing.below(6), self.changing.next_u64() as usize);
+        if self.servers.is_some() {
+            self.ask_for_members(kind, pick);
+            return Ok(());
+        }
         let now_us = self.agenda.now_us();
         let leader = self.members.iter().position(|member| {
             member.frozen_until_us <= now_us && member.process.as_ref().is_some_and(|process| process.leads())
@@ -81,10 +89,21 @@ impl World {
         if process.replica().is_changing_members() {
             return Ok(());
         }
-        let mut next = process.replica().membership().clone();
-        let all: Vec<MemberId> = self.members.iter().map(|member| member.id).collect();
+        let Some(next) = self.others(process.replica().membership(), kind, pick) else { return Ok(()) };
+        let learners = process.replica().learners();
+        let in_step = |voter| voter == id || learners.iter().any(|(of, in_step, _)| *of == voter && *in_step);
+        if !next.ids().any(|id| next.may_lead(id)) || !next.is_quorum(in_step) {
+            return Ok(());
+        }
+        self.propose_change(at, local_us, next)
+    }
+
+    /// Members that differ from those of now in this way, if that is possible.
+    pub(super) fn others(&self, now: &Membership, kind: u64, pick: usize) -> Option<Membership> {
+        let mut next = now.clone();
+        let all = self.members.iter().map(|member| member.id);
         let any = |of: Vec<MemberId>| (!of.is_empty()).then(|| of[pick % of.len()]);
-        let stranger = any(all.iter().copied().filter(|id| !next.contains(*id)).collect());
+        let stranger = any(all.filter(|id| !next.contains(*id)).collect());
         let voter = any(next.voters.keys().copied().collect());
         let observer = any(next.observers.iter().copied().collect());
         match (kind, stranger, voter, observer) {
@@ -103,14 +122,9 @@ impl World {
                 next.voters.insert(observer, Voter::default());
             }
             (5, Some(stranger), ..) => drop(next.observers.insert(stranger)),
-            _ => return Ok(()),
+            _ => return None,
         }
-        let learners = process.replica().learners();
-        let in_step = |voter| voter == id || learners.iter().any(|(of, in_step, _)| *of == voter && *in_step);
-        if !next.ids().any(|id| next.may_lead(id)) || !next.is_quorum(in_step) {
-            return Ok(());
-        }
-        self.propose_change(at, local_us, next)
+        Some(next)
     }
 
     /// A leader proposes other members, whatever comes of it.

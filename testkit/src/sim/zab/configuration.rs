@@ -17,7 +17,7 @@ pub enum Beginning {
 }
 
 /// How a world is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Configuration {
     pub membership: Membership,
     pub timing: Timing,
@@ -135,6 +135,15 @@ impl Configuration {
         }
     }
 
+    /// Who the members are by the files of one of them at first. A server that is to join names itself, without a voice.
+    pub fn files_of(&self, id: MemberId) -> Membership {
+        let mut membership = self.membership.clone();
+        if self.servers.is_some() && !membership.contains(id) {
+            membership.observers.insert(id);
+        }
+        membership
+    }
+
     /// When a healed ensemble must be well at the latest.
     pub fn healing_us(&self) -> u64 {
         let alone_us = 10_000_000 + self.timing.bootstrap_us + 2 * self.timing.silence_us;
@@ -155,21 +164,33 @@ impl Configuration {
             let mut membership = self.membership.clone();
             membership.observers.remove(id);
             membership.voters.remove(id);
-            if !membership.voters.is_empty() {
+            let least = if self.servers.is_some() { 2 } else { 1 };
+            if membership.voters.len() >= least {
                 all.push((format!("without member {id}"), Configuration { membership, ..self.clone() }));
             }
         }
         let mut with = |what: &str, configuration: Configuration| all.push((what.to_owned(), configuration));
-        with("half the time", Configuration { safety_us: self.safety_us / 2, ..self.clone() });
-        with("half the requests", Configuration { work_us: self.work_us * 2, ..self.clone() });
-        with("one request at a time", Configuration { burst: 1, ..self.clone() });
-        with("fewer faults", Configuration { fault_us: self.fault_us * 2, ..self.clone() });
+        let safety_us = self.safety_us;
+        with("half the time", Configuration { safety_us: safety_us / 2, ..self.clone() });
+        for (what, serving) in self.servers.iter().flat_map(Serving::simpler) {
+            with(what, Configuration { servers: Some(serving), ..self.clone() });
+        }
+        if self.servers.is_none() {
+            with(
+                "half the requests",
+                Configuration { work_us: safety_us.min(self.work_us * 2), ..self.clone() },
+            );
+            with("one request at a time", Configuration { burst: 1, ..self.clone() });
+        }
+        with("fewer faults", Configuration { fault_us: safety_us.min(self.fault_us * 2), ..self.clone() });
         with("no changes of members", Configuration { change_us: 0, ..self.clone() });
+        with("no spare", Configuration { spares: 0, ..self.clone() });
         with("right clocks", Configuration { drift: 0, ..self.clone() });
         with("no slow messages", Configuration { hiccup_us: 0, ..self.clone() });
         with("long epochs", Configuration { counter_max: u32::MAX, ..self.clone() });
         with("never a DIFF from the log", Configuration { log_odds: 0, ..self.clone() });
         with("one piece", Configuration { pieces: 1, ..self.clone() });
+        all.retain(|(_, simpler)| simpler != self);
         all
     }
 }

@@ -74,7 +74,7 @@ impl Fault {
 }
 
 /// Kinds of mishaps, and how often each happens compared with the others.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FaultSet(Vec<(Fault, u64)>);
 
 impl FaultSet {

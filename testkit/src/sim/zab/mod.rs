@@ -212,7 +212,7 @@ impl World {
                     drift => clocks.below(drift as u64 * 2) as i64 - drift,
                 },
                 clock_us: clocks.below(1 << 40),
-                configured: (Zxid::ZERO, Arc::new(configuration.membership.clone())),
+                configured: (Zxid::ZERO, Arc::new(configuration.files_of(id))),
                 next_serial: 1,
                 notices: (0, 0),
                 promised: Zxid::ZERO,
@@ -316,7 +316,7 @@ impl World {
                 Ok(())
             }
             Happening::Dial { low, high } => {
-                let can = [low, high].into_iter().all(|at| self.is_awake(at));
+                let can = [low, high].into_iter().all(|at| self.is_awake(at)) && self.may_link(low, high);
                 if self.network.connect(&mut self.agenda, high, low, can) {
                     self.note(high, "connect", low as u64, || format!("to member at {low}"));
                 }
@@ -400,7 +400,11 @@ impl World {
         recent
             .iter_mut()
             .for_each(|entry| entry.members = self.changes.get(&identity(&entry.bytes)).cloned());
-        let KnownMembers { membership, at: members_at, next } = self.members_of(at, &state);
+        let tree = self.servers.as_ref().map(|servers| servers.tree_of(&state)).transpose()?;
+        let KnownMembers { membership, at: members_at, next } = match &tree {
+            None => self.members_of(at, &state),
+            Some(tree) => self.members_by(at, tree),
+        };
         let member = &mut self.members[at];
         let settings = self.configuration.settings(member.id, membership);
         let epochs = member.device.epochs();
@@ -409,9 +413,9 @@ impl World {
         let replica =
             Replica::new(settings, Persistent { epochs, before, recent, members_at, next }, seed, local_us);
         let zxid = state.zxid();
-        let mind = match self.server(at, replica, &state)? {
-            Ok(server) => Mind::Server(Box::new(server)),
-            Err(replica) => Mind::Replica(Box::new(replica)),
+        let mind = match tree {
+            Some(tree) => Mind::Server(Box::new(self.server(at, replica, tree))),
+            None => Mind::Replica(Box::new(replica)),
         };
         let member = &mut self.members[at];
         member.process = Some(Process {

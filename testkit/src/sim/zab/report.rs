@@ -26,7 +26,7 @@ impl Failure {
         self.outcome.violation.as_ref().map(|violation| violation.invariant)
     }
 
-    /// Takes away faults, members and requests, one after the other, as long as the same promise is broken.
+    /// Takes away faults, members, clients and requests, one after the other, as long as the same promise is broken.
     pub fn shrink(self) -> Failure {
         let mut smallest = self;
         'again: loop {
@@ -54,7 +54,10 @@ impl Failure {
     /// The failure in words, with the last events and how to repeat it.
     pub fn report(self) -> String {
         let Failure { seed, options, outcome, without } = self;
-        let text = outcome.report("zab", seed, options.planted);
+        let text = match outcome.configuration.servers {
+            None => outcome.report("zab", seed, options.planted),
+            Some(_) => outcome.report("ensemble", seed, options.mistake),
+        };
         if without.is_empty() { text } else { format!("{text} --shrink\nshrunk: {}", without.join(", ")) }
     }
 }

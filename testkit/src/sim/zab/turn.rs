@@ -213,8 +213,8 @@ impl World {
         }
         self.note(at, "deliver", zxid.0, || format!("{zxid} of {origin}/{serial}, answers: {answers}"));
         self.show(at)?;
-        let stands_for = identity(bytes);
-        if let Some(members) = self.changes.get(&stands_for) {
+        // A server's shell writes that down itself.
+        if let Some(members) = self.changes.get(&identity(bytes)).filter(|_| !told) {
             self.members[at].configured = (*zxid, Arc::clone(members));
         }
         self.consider_snapshot(at);

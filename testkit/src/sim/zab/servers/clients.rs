@@ -72,6 +72,10 @@ impl Client {
         is_it.then_some((first.xid, &first.request))
     }
 
+    pub(super) fn is_welcomed(&self) -> bool {
+        self.welcomed
+    }
+
     fn forget_session(&mut self) {
         (self.session, self.last_zxid) = (0, 0);
         self.watches.clear();
@@ -112,6 +116,10 @@ impl World {
         }
         if client.sent_us + timeout_us / 4 < now_us {
             return self.ask_server(at, Request::Ping);
+        }
+        if servers.calm_us.is_some() && !servers.changed_members && client.asked.is_empty() {
+            let request = self.request_for_same_members();
+            return self.ask_server(at, request);
         }
         let owes = servers.calm_us.is_some_and(|calm_us| client.written_us <= calm_us);
         if (owes || !servers.quiet) && (client.asked.len() as u64) < servers.serving.window {
@@ -195,7 +203,7 @@ impl World {
     }
 
     /// Asks the member it is on for something.
-    fn ask_server(&mut self, at: usize, request: Request<'static>) {
+    pub(super) fn ask_server(&mut self, at: usize, request: Request<'static>) {
         let now_us = self.agenda.now_us();
         let Some(servers) = &mut self.servers else { return };
         let floor = servers.promises.acknowledged();
@@ -343,6 +351,8 @@ impl World {
         }
         client.password = response.password;
         client.session = session;
+        let member = client.at;
+        self.note_welcome(member);
         self.note_of_client(at, "is on", || format!("{session:#x}"));
         self.bring_watches(at);
         Ok(())
@@ -437,8 +447,10 @@ impl World {
         }
         client.written_us = now_us;
         servers.promises.acknowledge(zxid);
-        if matches!(asked.request, Request::CloseSession) {
-            client.forget_session();
+        match asked.request {
+            Request::CloseSession => client.forget_session(),
+            Request::Reconfig { .. } => self.note_change(zxid),
+            _ => {}
         }
         Ok(())
     }

@@ -2,10 +2,13 @@
 //!
 //! In every member the real [`coordinator::member::Member`] runs: replica, tree, sessions and requests as the server wires
 //! them. Network, disks, clocks and everything that goes wrong are those of the world of replicas, whose promises are all
-//! checked here, too. On top come clients, which know nothing but what they are sent, and [`Promises`] about that.
+//! checked here, too. On top come clients, which know nothing but what they are sent, and [`Promises`] about that. In some
+//! worlds they change the members.
 
+mod changes;
 mod clients;
 mod links;
+mod membership;
 mod promises;
 mod server;
 mod sessions;
@@ -17,7 +20,7 @@ use bytes::Bytes;
 use client::wire::zk::Zxid;
 use coordinator::tree::Tree;
 use coordinator::tree::command::{Command, Op, Rules};
-use coordinator::zab::Membership;
+use coordinator::zab::{MemberId, Membership};
 
 use self::clients::Client;
 use self::links::Link;
@@ -46,6 +49,10 @@ pub enum Planted {
     EventAfterReply,
     /// Nobody keeps time for sessions.
     NoExpiry,
+    /// A member that starts takes the members of long ago for those of now, whatever its data say.
+    MembersByFiles,
+    /// A member goes on showing the members that were there when they were first asked for.
+    ConfigReadOnce,
 }
 
 impl Mistakes for Planted {
@@ -56,6 +63,8 @@ impl Mistakes for Planted {
         ("sync-unconfirmed", Planted::SyncUnconfirmed),
         ("event-after-reply", Planted::EventAfterReply),
         ("no-expiry", Planted::NoExpiry),
+        ("members-by-files", Planted::MembersByFiles),
+        ("config-read-once", Planted::ConfigReadOnce),
     ];
 }
 
@@ -63,7 +72,7 @@ impl Mistakes for Planted {
 const EPOCH_TURN_US: u64 = 1_000_000;
 
 /// How clients are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Serving {
     pub clients: u64,
     pub session_ms: u64,
@@ -77,6 +86,8 @@ pub struct Serving {
     pub mishaps: u64,
     /// Sessions are local until they need an ephemeral.
     pub local: bool,
+    /// Changes of the members are written into the files that say who they are.
+    pub members_in_files: bool,
 }
 
 impl Serving {
@@ -89,7 +100,21 @@ impl Serving {
             window: random.between(1, 6),
             mishaps: random.between(20, 400),
             local: random.one_in(4),
+            members_in_files: !random.one_in(4),
         }
+    }
+
+    /// Simpler versions of this, the most drastic first.
+    pub(super) fn simpler(&self) -> [(&'static str, Serving); 6] {
+        let one_less = self.clients.saturating_sub(1).max(1);
+        [
+            ("one client", Serving { clients: 1, ..self.clone() }),
+            ("one client less", Serving { clients: one_less, ..self.clone() }),
+            ("nothing befalls clients", Serving { mishaps: u64::MAX, ..self.clone() }),
+            ("one request under way", Serving { window: 1, ..self.clone() }),
+            ("no local sessions", Serving { local: false, ..self.clone() }),
+            ("members in files", Serving { members_in_files: true, ..self.clone() }),
+        ]
     }
 
     /// How long everything has to be well before the last session without a client must be gone.
@@ -98,14 +123,9 @@ impl Serving {
     }
 }
 
-/// Runs a seed from beginning to end.
-pub fn run(seed: u64, mistake: Option<Planted>, detail: Detail) -> Outcome<Configuration> {
+/// What a seed draws.
+pub fn configuration(seed: u64) -> Configuration {
     let mut configuration = World::configuration(seed);
-    // Who the members are is not asked of servers here.
-    (configuration.change_us, configuration.spares) = (0, 0);
-    if configuration.membership.ids().count() < 2 {
-        configuration.membership = Membership::of_voters((1..=3).map(coordinator::zab::MemberId));
-    }
     let mut random = Random::stream(seed, 10);
     configuration.servers = Some(Serving::draw(&mut random));
     // What servers agree on is larger than what the world makes up for replicas; no server remembers as little as these may.
@@ -121,7 +141,23 @@ pub fn run(seed: u64, mistake: Option<Planted>, detail: Detail) -> Outcome<Confi
         }
         configuration.fault_us = random.between(150_000, 600_000);
     }
-    World::run(seed, &configuration, Options { mistake, detail, ..Options::default() })
+    (configuration.change_us, configuration.spares) = (0, 0);
+    if random.coin() {
+        configuration.change_us = random.between(100_000, 2_000_000);
+        configuration.spares = random.below(3);
+        configuration.faults.remove(Fault::Wipe);
+    }
+    let voters = configuration.membership.voters.len();
+    // No client can ask for less than two.
+    if configuration.membership.ids().count() < 2 || (configuration.change_us > 0 && voters < 2) {
+        configuration.membership = Membership::of_voters((1..=3).map(MemberId));
+    }
+    configuration
+}
+
+/// Runs a seed from beginning to end.
+pub fn run(seed: u64, mistake: Option<Planted>, detail: Detail) -> Outcome<Configuration> {
+    World::run(seed, &configuration(seed), Options { mistake, detail, ..Options::default() })
 }
 
 /// Everything that is above the replicas.
@@ -144,6 +180,8 @@ pub(super) struct Servers {
     united_us: u64,
     /// Clients ask for nothing any more.
     quiet: bool,
+    /// After the faults: a client asked for other members and got them, if any ever does.
+    changed_members: bool,
 }
 
 /// What an ensemble has behind it that does not begin empty: its first start.
@@ -155,7 +193,7 @@ pub(super) fn prehistory() -> Bytes {
 impl Servers {
     pub(super) fn new(seed: u64, configuration: &Configuration, options: Options) -> Option<Box<Servers>> {
         let serving = configuration.servers.clone()?;
-        let mut promises = Promises::default();
+        let mut promises = Promises::of(membership::text(&configuration.membership));
         if let Beginning::Snapshot { epoch, counter } = configuration.beginning {
             promises.learn(&prehistory());
             let zxid = Zxid(u64::from(epoch) << 32 | u64::from(counter));
@@ -173,6 +211,7 @@ impl Servers {
             calm_us: None,
             united_us: 0,
             quiet: false,
+            changed_members: configuration.change_us == 0,
             serving,
         }))
     }
@@ -199,7 +238,8 @@ impl Servers {
     pub(super) fn describe(&self) -> String {
         let calm_us = self.calm_us.unwrap_or(u64::MAX);
         let served = self.clients.iter().filter(|client| client.is_served_since(calm_us)).count();
-        format!("; {served} of {} clients are served", self.clients.len())
+        let changed = if self.changed_members { "" } else { ", and nobody can change the members" };
+        format!("; {served} of {} clients are served{changed}", self.clients.len())
     }
 
     /// A command was executed that nobody had executed before.
@@ -246,7 +286,7 @@ impl World {
             return violation("C10", format!("session {session:#x} outlives its client"));
         }
         let served = servers.clients.iter().all(|client| client.is_served_since(calm_us));
-        Ok(converged && served)
+        Ok(converged && served && servers.changed_members)
     }
 
     /// In the end every tree is what the model says.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use client::wire::zk::{EventType, Zxid};
+use client::wire::zk::{ErrorCode, EventType, Request, Zxid};
 use coordinator::tree::Outcome;
 use coordinator::tree::command::{Command, Op};
 
@@ -52,6 +52,10 @@ pub(super) struct Promises {
     sessions: BTreeMap<i64, Session>,
     /// The last place that any client was told of.
     acknowledged: u64,
+    /// Who the members are by files, as long as no client has changed that.
+    members_in_files: String,
+    /// Where the members were changed, where that was settled, and where it was refused for want of members in step.
+    changing: Vec<u64>,
 }
 
 /// Whether a leader ends a session by itself. What clients ask for says who they are.
@@ -74,6 +78,10 @@ impl Watch {
 }
 
 impl Promises {
+    pub(super) fn of(members_in_files: String) -> Promises {
+        Promises { members_in_files, ..Promises::default() }
+    }
+
     pub(super) fn learn(&mut self, bytes: &Bytes) {
         self.commands.entry(identity(bytes)).or_insert_with(|| bytes.clone());
     }
@@ -135,6 +143,7 @@ impl Promises {
             Err(error) => return violation("C2", format!("the command at {zxid} cannot be read: {error}")),
         };
         self.assign(zxid, &command)?;
+        self.note_changing(zxid, &command.op)?;
         let (outcome, changed) = self.model.execute(zxid.0, &command);
         let changes =
             changed.into_iter().map(|change| Change { zxid: zxid.0, kind: change.kind, path: change.path });
@@ -148,7 +157,9 @@ impl Promises {
     fn assign(&mut self, zxid: Zxid, command: &Command<'_>) -> Result<(), Violation> {
         let id = command.session;
         match &command.op {
-            Op::Start { .. } | Op::Raise { .. } => return Ok(()),
+            Op::Start { .. } | Op::Raise { .. } | Op::MembersSettled | Op::Members { dynamic: false, .. } => {
+                return Ok(());
+            }
             Op::CreateSession { .. } => {
                 let session = self.sessions.entry(id).or_insert_with(Session::local);
                 return match std::mem::take(&mut session.local) {
@@ -158,11 +169,59 @@ impl Promises {
             }
             _ => {}
         }
-        let Some(session) = self.sessions.get_mut(&id) else {
+        let Some(mut session) = self.sessions.remove(&id) else {
             return violation("C2", format!("{command:?} at {zxid} is of no session"));
         };
         session.closed |= command.op == Op::CloseSession;
-        if is_expiry(command) { Ok(()) } else { session.place(zxid, command) }
+        let comes_to = |request: &Request<'_>, floor| self.comes_to(request, floor, &command.op);
+        let placed = if is_expiry(command) { Ok(()) } else { session.place(zxid, command, comes_to) };
+        self.sessions.insert(id, session);
+        placed
+    }
+
+    // ---- Members ----
+
+    /// Whether this must or may become of a client's wish for other members, when `floor` was known as it was sent.
+    fn comes_to(&self, request: &Request<'_>, floor: u64, op: &Op<'_>) -> bool {
+        let judged = self.model.judge_change(request);
+        match op {
+            Op::Members { text, .. } => judged.is_ok_and(|judged| judged == *text),
+            Op::Refused { code } => match ErrorCode::from_wire(*code) {
+                // The leader may not have executed yet that a change is settled; then nobody else has.
+                Some(ErrorCode::ReconfigInProgress) => {
+                    let unsettled = self.at(Zxid(floor)).is_some_and(|model| model.members.unsettled);
+                    unsettled || self.changing.last().is_some_and(|last| *last > floor)
+                }
+                Some(ErrorCode::NewConfigNoQuorum) => judged.is_ok(),
+                code => judged.err() == code,
+            },
+            _ => false,
+        }
+    }
+
+    fn note_changing(&mut self, zxid: Zxid, op: &Op<'_>) -> Result<(), Violation> {
+        match op {
+            Op::Members { text, dynamic: false }
+                if self.model.members.version != 0 || *text != self.members_in_files =>
+            {
+                return violation(
+                    "C14",
+                    format!("at {zxid} the files' {text:?} takes the place of what was agreed"),
+                );
+            }
+            Op::Members { dynamic: false, .. } => {}
+            Op::Members { .. } | Op::MembersSettled => self.changing.push(zxid.0),
+            Op::Refused { code } if *code == ErrorCode::NewConfigNoQuorum.to_wire() => {
+                self.changing.push(zxid.0);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Who the members are by the whole history, and since when.
+    pub(super) fn members(&self) -> (String, u64) {
+        (self.model.members_text(), self.model.members.version)
     }
 
     // ---- Watches ----

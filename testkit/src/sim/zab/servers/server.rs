@@ -1,7 +1,8 @@
 //! A whole server in a process: its turn, what it executes, and what its clients are sent.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::wire::zk::Zxid;
@@ -9,15 +10,15 @@ use client::wire::zk::reply::XID_NOTIFICATION;
 use coordinator::member;
 use coordinator::request::letter::{self, Letter};
 use coordinator::request::{Duty, Now, Service};
+use coordinator::tree::Tree;
 use coordinator::tree::command::{Command, Op};
 use coordinator::tree::watches::ConnectionId;
-use coordinator::zab::{Effect, Entry, Message, Replica};
+use coordinator::zab::{Effect, Entry, MemberId, Message, Replica};
 
 use super::super::agenda::At;
-use super::super::state::State;
 use super::super::{Proposal, World};
-use super::Planted;
 use super::promises::is_expiry;
+use super::{Planted, membership};
 use crate::check::service::{Violation, answer, violation};
 use crate::sim::random::Random;
 use crate::sim::solo::Configuration as Solo;
@@ -32,6 +33,8 @@ const SESSION_TICK_MS: u64 = 200;
 #[derive(Debug)]
 pub(in crate::sim::zab) struct Server {
     pub(in crate::sim::zab) member: member::Member,
+    /// Whom it connects to.
+    pub(super) links: BTreeSet<MemberId>,
     /// Appended in this life and not executed yet.
     unexecuted: VecDeque<Entry>,
     /// What reached the machine and was not read yet: frames, and ends of connections.
@@ -41,6 +44,8 @@ pub(in crate::sim::zab) struct Server {
     ticks_us: u64,
     /// With a mistake built in: requests that have their answers.
     answered: Vec<(u64, i32)>,
+    /// With a mistake built in: what the config node said when it was read first.
+    config_shown: Option<Vec<u8>>,
 }
 
 fn now(local_us: u64) -> Now {
@@ -62,17 +67,26 @@ fn xid_of(frame: &[u8]) -> Option<i32> {
     frame.get(4..)?.first_chunk().map(|xid| i32::from_be_bytes(*xid))
 }
 
+/// With a mistake built in: an answer that shows the config node shows what the first one did.
+fn show_first_config(first: &mut Option<Vec<u8>>, frame: &mut [u8]) {
+    // Behind the lengths of frame and data, and a reply's header.
+    const DATA_AT: usize = 4 + 16 + 4;
+    let is_config = frame.get(DATA_AT..).is_some_and(|data| data.starts_with(b"server."));
+    if !is_config {
+        return;
+    }
+    let first = first.get_or_insert_with(|| frame[DATA_AT..].to_vec());
+    if first.len() == frame.len() - DATA_AT {
+        frame[DATA_AT..].copy_from_slice(first);
+    }
+}
+
 impl World {
-    /// What runs in a process whose replica and state are these, if whole servers run here.
-    pub(in crate::sim::zab) fn server(
-        &mut self,
-        at: At,
-        replica: Replica,
-        state: &State,
-    ) -> Result<Result<Server, Replica>, Violation> {
+    /// What runs in a process whose replica and tree are these.
+    pub(in crate::sim::zab) fn server(&mut self, at: At, replica: Replica, tree: Tree) -> Server {
         let (id, local_us) = (self.members[at].id, self.members[at].local_us(self.agenda.now_us()));
-        let Some(servers) = &mut self.servers else { return Ok(Err(replica)) };
-        let tree = servers.tree_of(state)?;
+        let (links, files) = (self.links_of(at, &tree), membership::text(&self.members[at].configured.1));
+        let servers = self.servers.as_mut().expect("only asked where whole servers run");
         let mut settings = Solo::draw(&mut Random::new(self.seed)).settings();
         settings.server_id = id.0;
         settings.session.tick = Duration::from_millis(SESSION_TICK_MS);
@@ -81,16 +95,21 @@ impl World {
         settings.tree.enforce_quota = false;
         (settings.session.local, settings.session.upgrade_local) =
             (servers.serving.local, servers.serving.local);
+        // Whoever asks for other members may have them.
+        (settings.reconfig_enabled, settings.auth.skip_acl) = (true, true);
+        settings.members_text = Some(files);
         let seed = std::array::from_fn(|_| servers.seeds.next_u64() as u8);
         let service = Service::new(settings, tree, seed, now(local_us));
-        Ok(Ok(Server {
+        Server {
             member: member::Member::new(service, replica),
+            links,
             unexecuted: VecDeque::new(),
             arrived: VecDeque::new(),
             doors: BTreeMap::new(),
             ticks_us: local_us,
             answered: Vec::new(),
-        }))
+            config_shown: None,
+        }
     }
 
     /// A server handles what has come in, in the order of the real one: members and disk, clients, time, and what follows.
@@ -111,6 +130,7 @@ impl World {
         let Some(server) = self.server_at(at) else { return Ok(()) };
         server.member.pump(now(local_us), &mut effects);
         self.follow(at, local_us, &mut effects)?;
+        self.note_members(at)?;
         self.send_replies(at)?;
         let Some(process) = &self.members[at].process else { return Ok(()) };
         let waits = process.server().is_some_and(Server::has_to_read);
@@ -120,7 +140,7 @@ impl World {
         Ok(())
     }
 
-    fn server_at(&mut self, at: At) -> Option<&mut Server> {
+    pub(super) fn server_at(&mut self, at: At) -> Option<&mut Server> {
         self.members[at].process.as_mut()?.server_mut()
     }
 
@@ -179,9 +199,22 @@ impl World {
         if let Some(server) = self.server_at(at) {
             server.unexecuted.push_back(entry.clone());
         }
-        match Command::decode(&entry.bytes) {
-            Ok(command) if is_new && command.op == Op::CloseSession => self.see_ending(&command),
-            _ => Ok(()),
+        let Ok(command) = Command::decode(&entry.bytes) else { return Ok(()) };
+        let said = match command.op {
+            Op::Members { text, dynamic: true } => Some(membership::read(text)?),
+            _ => None,
+        };
+        if entry.members.as_deref() != said.as_ref() {
+            let what =
+                format!("{id} takes {:?} for the members of {}, not {said:?}", entry.members, entry.zxid);
+            return violation("C14", what);
+        }
+        if let Some(members) = &entry.members {
+            self.changes.insert(identity, Arc::clone(members));
+        }
+        match is_new && command.op == Op::CloseSession {
+            true => self.see_ending(&command),
+            false => Ok(()),
         }
     }
 
@@ -198,6 +231,8 @@ impl World {
         let on = servers.clients.iter().find_map(|client| client.is_on_since(id));
         if let (Some(calm_us), Some((member, on_us))) = (servers.calm_us, on)
             && !self.members[member].abandoned
+            // Others may be without a leader.
+            && self.members_now.contains(self.members[member].id)
             && now_us > calm_us.max(on_us) + timeout_us
         {
             let since_s = (now_us - calm_us.max(on_us)) as f64 / 1e6;
@@ -263,8 +298,8 @@ impl World {
 
     /// Everything that clients are to be sent is on its way.
     fn send_replies(&mut self, at: At) -> Result<(), Violation> {
-        let late_events =
-            self.servers.as_ref().is_some_and(|servers| servers.plants(Planted::EventAfterReply));
+        let plants = |planted| self.servers.as_ref().is_some_and(|servers| servers.plants(planted));
+        let (late_events, old_config) = (plants(Planted::EventAfterReply), plants(Planted::ConfigReadOnce));
         let Some(server) = self.server_at(at) else { return Ok(()) };
         let mut out = Vec::new();
         let mut all = Vec::new();
@@ -277,6 +312,9 @@ impl World {
                 frames.sort_by_key(|frame| xid_of(frame) == Some(XID_NOTIFICATION));
             }
             frames.retain(|frame| !xid_of(frame).is_some_and(|xid| server.answered.contains(&(id, xid))));
+            if old_config {
+                frames.iter_mut().for_each(|frame| show_first_config(&mut server.config_shown, frame));
+            }
             let closing = service.is_closing(ConnectionId(id));
             if closing {
                 service.disconnect(ConnectionId(id));

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use client::wire::zk::{Request, Zxid};
-use coordinator::tree::command::Command;
+use coordinator::tree::command::{Command, Op};
 
 use crate::check::service::{Violation, op, violation};
 
@@ -48,6 +48,14 @@ impl Default for Session {
     }
 }
 
+/// Whether a command may be what became of a request.
+fn asks_for(request: &Request<'_>, done: &Op<'_>) -> bool {
+    match request {
+        Request::Reconfig { .. } => matches!(done, Op::Members { .. } | Op::Refused { .. }),
+        request => op(request) == *done,
+    }
+}
+
 impl Session {
     pub(super) fn local() -> Session {
         Session { local: true, ..Session::default() }
@@ -66,15 +74,26 @@ impl Session {
         (next..self.sent.len()).filter(move |at| begins(*at))
     }
 
-    /// A write of this session has its place in the history.
-    pub(super) fn place(&mut self, zxid: Zxid, command: &Command<'_>) -> Result<(), Violation> {
-        let is_asked = |at: &usize| op(&self.sent[*at].request) == command.op;
+    /// A write of this session has its place in the history. What a wish for other members `comes_to` follows from what was
+    /// known when it was sent.
+    pub(super) fn place(
+        &mut self,
+        zxid: Zxid,
+        command: &Command<'_>,
+        comes_to: impl Fn(&Request<'_>, u64) -> bool,
+    ) -> Result<(), Violation> {
+        let is_asked = |at: &usize| asks_for(&self.sent[*at].request, &command.op);
         let mut stories: Vec<Story> = Vec::new();
-        let mut early = false;
+        let (mut early, mut wrong) = (false, false);
         for story in &self.stories {
             for at in self.candidates(story).filter(is_asked) {
-                if self.sent[at].floor >= zxid.0 {
+                let Sent { request, floor, .. } = &self.sent[at];
+                if *floor >= zxid.0 {
                     early = true;
+                    continue;
+                }
+                if matches!(request, Request::Reconfig { .. }) && !comes_to(request, *floor) {
+                    wrong = true;
                     continue;
                 }
                 let mut longer = Story { next: at + 1, ..story.clone() };
@@ -87,6 +106,7 @@ impl Session {
         if stories.is_empty() {
             let (id, op) = (command.session, &command.op);
             return match (early, (0..self.sent.len()).any(|at| is_asked(&at))) {
+                _ if wrong => violation("C14", format!("{op:?} at {zxid} is not what {id:#x} is due")),
                 (true, _) => {
                     violation("C7", format!("{op:?} at {zxid} was sent when later places were known"))
                 }

@@ -2,6 +2,7 @@
 
 use client::wire::zk::{Acl, Create, MultiOp, OpCode, Request};
 
+use crate::model::members::CONFIG;
 use crate::sim::random::Random;
 
 const REGISTERS: &[&str] = &["/r0", "/r1", "/r2", "/r3", "/r4", "/r5"];
@@ -23,7 +24,7 @@ pub(super) fn request(random: &mut Random, registers: u64) -> Request<'static> {
     let data = random.one_of(DATA);
     let version = if random.one_in(3) { random.below(4) as i32 } else { -1 };
     let watch = random.coin();
-    match random.below(52) {
+    match random.below(55) {
         0..=5 => Request::Create(create(path, data, 0)),
         6..=8 => Request::Create(create(ephemeral, data, 1)),
         9 => Request::Create(create("/n", data, 3)),
@@ -40,6 +41,7 @@ pub(super) fn request(random: &mut Random, registers: u64) -> Request<'static> {
         36 => Request::Exists { path: ephemeral.into(), watch },
         37..=40 => Request::GetChildren2 { path: "/".into(), watch },
         41 => Request::GetEphemerals { prefix: None },
+        52..=54 => Request::GetData { path: CONFIG.into(), watch },
         _ => Request::Sync { path: path.into() },
     }
 }
