@@ -407,7 +407,7 @@ async fn grow(
     let broker = context.broker;
     let session = broker.controlling().map_err(|code| (code, code.message().to_owned()))?;
     let found = session.registry.assignment(&topic.name).await.map_err(|error| unforeseen(&error))?;
-    let Some((mut assignment, version)) = found else {
+    let Some((mut assignment, read)) = found else {
         return refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("there is no topic '{}'", topic.name));
     };
     if !assignment.adding.is_empty() || !assignment.removing.is_empty() {
@@ -440,7 +440,7 @@ async fn grow(
     }
     context.mutate(placed.len(), 3)?;
     assignment.replicas.extend(placed);
-    let set = session.registry.set_assignment(&topic.name, &assignment, version).await;
+    let set = session.registry.set_assignment(&topic.name, &assignment, read).await;
     set.map_err(|error| unforeseen(&error))
 }
 

@@ -11,6 +11,19 @@ use crate::config::UNCLEAN;
 use crate::controller::{PartitionName, TopicView, Unclean, View, Write, WriteError};
 use crate::planted::{self, Mistake};
 
+/// How often a change of a topic is tried again because other topics are deleted meanwhile.
+const SET_ATTEMPTS: u32 = 100;
+
+/// Which assignment somebody has read: at that version, of the topic that had the name then. Every deletion of a topic raises
+/// the version of the node above all topics, as the versions of a new topic of the same name begin anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsRead {
+    created: i64,
+    /// Of the topic's node.
+    pub version: i32,
+    deletions: i32,
+}
+
 impl Registry {
     /// Everything that concerns a controller, but for the settings.
     pub async fn view(&self) -> Result<View, RegistryError> {
@@ -87,13 +100,16 @@ impl Registry {
         Ok(())
     }
 
-    /// A topic's assignment, and the version of its node.
-    pub async fn assignment(&self, topic: &str) -> Result<Option<(Assignment, i32)>, RegistryError> {
+    /// A topic's assignment, and what [`Registry::set_assignment`] wants to know of it.
+    pub async fn assignment(&self, topic: &str) -> Result<Option<(Assignment, AsRead)>, RegistryError> {
         let path = paths::topic(topic);
-        Ok(match self.read(&path).await? {
-            Some((data, stat)) => Some((schema::decode_assignment(&path, &data)?, stat.version)),
-            None => None,
-        })
+        // A deletion in between is then noticed, not missed.
+        let deletions = self.zk.exists(paths::TOPICS);
+        let found = self.read(&path).await?;
+        let deletions = deletions.await?.map_or(0, |stat| stat.version);
+        let Some((data, stat)) = found else { return Ok(None) };
+        let read = AsRead { created: stat.czxid, version: stat.version, deletions };
+        Ok(Some((schema::decode_assignment(&path, &data)?, read)))
     }
 
     /// The topics that somebody wants to be deleted.
@@ -129,15 +145,30 @@ impl Registry {
         }
     }
 
-    /// Replaces a topic's assignment, provided that it still has that version.
+    /// Replaces a topic's assignment, provided that it is still the one that was read.
     pub async fn set_assignment(
         &self,
         name: &str,
         assignment: &Assignment,
-        version: i32,
+        mut read: AsRead,
     ) -> Result<(), RegistryError> {
-        self.zk.set(&paths::topic(name), &schema::encode_assignment(assignment), version).await?;
-        Ok(())
+        let data = schema::encode_assignment(assignment);
+        for _ in 0..SET_ATTEMPTS {
+            let multi = self.zk.multi().check(paths::TOPICS, read.deletions);
+            match multi.set(&paths::topic(name), &data, read.version).commit().await {
+                Ok(_) => return Ok(()),
+                Err(Error::Transaction { index: 1, error }) => return Err((*error).into()),
+                // A topic was deleted. If it was another one, nothing has changed.
+                Err(Error::Transaction { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let Some((_, now)) = self.assignment(name).await? else { return Err(Error::NoNode.into()) };
+            if (now.created, now.version) != (read.created, read.version) {
+                break;
+            }
+            read = now;
+        }
+        Err(Error::BadVersion.into())
     }
 
     /// Asks the controller to delete a topic.
@@ -189,14 +220,14 @@ impl Registry {
                 judge(multi.commit().await)
             }
             Write::GiveTopicId(name, assignment) => {
-                let Some((mut now, version)) = self.assignment(name).await? else {
+                let Some((mut now, read)) = self.assignment(name).await? else {
                     return Ok(Ok(Vec::new()));
                 };
                 if now.topic_id.is_none() && now.replicas == assignment.replicas {
                     now.topic_id = Some(assignment.topic_id.unwrap_or_else(draw));
                 }
                 let data = schema::encode_assignment(&now);
-                judge(self.fenced(epoch_version).set(&paths::topic(name), &data, version).commit().await)
+                judge(self.fenced(epoch_version).set(&paths::topic(name), &data, read.version).commit().await)
             }
             Write::RemoveTopic(topic, partitions) => {
                 self.remove_topic(epoch_version, topic, partitions).await
@@ -247,21 +278,32 @@ impl Registry {
                 return Ok(Err(error));
             }
         }
-        // At once: whatever has this name from then on is another topic.
+        // At once: whatever has this name from then on is another topic, and who has read this one is told so.
         let config = paths::config(&format!("topics/{topic}"));
-        self.remove(epoch_version, vec![config, paths::topic(topic), paths::delete_topic(topic)]).await
+        let gone = vec![config, paths::topic(topic), paths::delete_topic(topic)];
+        self.remove_and(epoch_version, gone, |multi| multi.set(paths::TOPICS, b"", None)).await
     }
 
     /// Removes nodes together, if no other controller took over; those that are gone already are no failure.
     pub async fn remove(
         &self,
         epoch_version: i32,
+        paths: Vec<String>,
+    ) -> Result<Result<Vec<i32>, WriteError>, RegistryError> {
+        self.remove_and(epoch_version, paths, |multi| multi).await
+    }
+
+    /// The same, and what is added to the transaction.
+    async fn remove_and(
+        &self,
+        epoch_version: i32,
         mut paths: Vec<String>,
+        add: impl Fn(Multi<'_>) -> Multi<'_>,
     ) -> Result<Result<Vec<i32>, WriteError>, RegistryError> {
         while !paths.is_empty() {
             let multi = self.fenced(epoch_version);
             let multi = paths.iter().fold(multi, |multi, path| multi.delete(path, None));
-            match multi.commit().await {
+            match add(multi).commit().await {
                 Err(Error::Transaction { index, error }) if index > 0 && *error == Error::NoNode => {
                     paths.remove(index - 1);
                 }

@@ -279,6 +279,8 @@ impl Running<'_> {
         let name = change.path.strip_prefix(paths::TOPICS).map(|rest| rest.trim_start_matches('/'));
         let changed_topic = match name {
             Some(name) if name.contains('/') => return Ok(None),
+            // A topic was deleted, of which there is a notice of its own.
+            Some("") if change.kind == EventType::NodeDataChanged => return Ok(None),
             Some(name) if change.kind == EventType::NodeDataChanged && !name.is_empty() => {
                 Some(name.to_owned())
             }

@@ -87,7 +87,7 @@ impl Tool {
 
     /// Adds a partition. Old tools know no ids, and write the topic without the one that it has.
     async fn grow(&mut self, registry: &Registry, topic: &str, is_old: bool) -> Result<(), RegistryError> {
-        let Some((mut assignment, version)) = registry.assignment(topic).await? else { return Ok(()) };
+        let Some((mut assignment, read)) = registry.assignment(topic).await? else { return Ok(()) };
         let next = assignment.replicas.len() as i32;
         if assignment.replicas.len() == PARTITIONS_MAX {
             return Ok(());
@@ -95,10 +95,10 @@ impl Tool {
         let leader = self.surroundings.random.between(1, self.brokers as u64) as i32;
         assignment.replicas.insert(next, vec![leader]);
         if is_old {
-            registry.session().set(&paths::topic(topic), &without_id(&assignment), version).await?;
+            registry.session().set(&paths::topic(topic), &without_id(&assignment), read.version).await?;
             return Ok(());
         }
-        registry.set_assignment(topic, &assignment, version).await
+        registry.set_assignment(topic, &assignment, read).await
     }
 }
 
