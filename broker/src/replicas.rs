@@ -14,6 +14,7 @@ use crate::cluster::PartitionState;
 use crate::config::TopicSettings;
 use crate::controller::PartitionOrder;
 
+use crate::log::batch::check_produced;
 use crate::log::segment::FileRange;
 use crate::log::{
     AppendError, AppendInfo, AppendOrigin, LogError, LogManager, ReadError, SharedLog, TopicPartition,
@@ -107,16 +108,17 @@ impl Replica {
         origin: AppendOrigin,
         acks_all: bool,
     ) -> Result<AppendInfo, AppendFailure> {
-        let mut state = self.lock();
-        let min_in_sync = state.settings.min_insync_replicas;
-        let Some(leadership) = &mut state.leadership else {
-            return Err(AppendFailure::Refused(self.no_leader()));
+        let settings = {
+            let mut state = self.lock();
+            self.may_append(&mut state, acks_all)?;
+            Arc::clone(&state.settings)
         };
-        if acks_all {
-            leadership.check_in_sync(min_in_sync).map_err(|refusal| AppendFailure::Refused(code(refusal)))?;
-        }
+        // Nobody waits for that: records that are packed are unpacked for it.
+        let checked = check_produced(records, &settings.log, now_ms, origin)?;
+        let mut state = self.lock();
+        let leadership = self.may_append(&mut state, acks_all)?;
         let mut log = self.log.lock().map_err(AppendError::from)?;
-        let appended = log.append_as_leader(records, leadership.state().leader_epoch, now_ms, origin);
+        let appended = log.append_checked(&checked, leadership.state().leader_epoch, now_ms, origin);
         let appended = appended.inspect_err(|error| {
             if let AppendError::Storage(error) = error {
                 self.log.note(error);
@@ -128,6 +130,22 @@ impl Replica {
         drop(log);
         state.wake();
         Ok(appended)
+    }
+
+    /// The leadership, if it allows to append.
+    fn may_append<'a>(
+        &self,
+        state: &'a mut State,
+        acks_all: bool,
+    ) -> Result<&'a mut Leadership, AppendFailure> {
+        let min_in_sync = state.settings.min_insync_replicas;
+        let Some(leadership) = &mut state.leadership else {
+            return Err(AppendFailure::Refused(self.no_leader()));
+        };
+        if acks_all {
+            leadership.check_in_sync(min_in_sync).map_err(|refusal| AppendFailure::Refused(code(refusal)))?;
+        }
+        Ok(leadership)
     }
 
     /// Whether the topic wants records synced before they are acknowledged.

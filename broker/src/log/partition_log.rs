@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use client::wire::kafka::batch::TimestampType;
 
-use super::batch::{AppendOrigin, check_produced, check_replicated};
+use super::batch::{AppendOrigin, CheckedBatch, check_produced, check_replicated};
 use super::checkpoint::{self, TopicId};
 use super::config::TopicConfig;
 use super::disk::Folder;
@@ -262,8 +262,19 @@ impl PartitionLog {
         now_ms: i64,
         origin: AppendOrigin,
     ) -> Result<AppendInfo, AppendError> {
+        let checked = check_produced(records, &self.config, now_ms, origin)?;
+        self.append_checked(&checked, leader_epoch, now_ms, origin)
+    }
+
+    /// The same for records that were checked before.
+    pub fn append_checked(
+        &mut self,
+        checked: &CheckedBatch,
+        leader_epoch: i32,
+        now_ms: i64,
+        origin: AppendOrigin,
+    ) -> Result<AppendInfo, AppendError> {
         let config = Arc::clone(&self.config);
-        let checked = check_produced(records, &config, now_ms, origin)?;
         let header = checked.batch.header();
         let marker = if header.attributes.is_control() { Marker::of(&checked.batch)? } else { None };
         if let Verdict::Duplicate(sent) = self.producers.check(header, marker, origin)? {
