@@ -1,5 +1,7 @@
 //! May a leader change who is in sync?
 
+use client::wire::kafka::Uuid;
+
 use super::{Answer, Command, Controller, PartitionName, Then, Ticket};
 use crate::cluster::PartitionState;
 
@@ -9,6 +11,8 @@ pub struct IsrChange {
     pub broker: i32,
     pub broker_epoch: i64,
     pub partition: PartitionName,
+    /// Which topic of that name the leader means.
+    pub topic_id: Uuid,
     pub leader_epoch: i32,
     /// The version of the state that the leader knows.
     pub version: i32,
@@ -30,7 +34,7 @@ pub enum IsrChangeError {
     VersionConflict,
     /// A leader that is recovering is alone, and who has recovered does not recover again.
     Contradiction,
-    /// Somebody in the proposal is not alive.
+    /// Somebody in the proposal is not alive, or holds no replica.
     Ineligible,
 }
 
@@ -52,6 +56,10 @@ impl Controller {
         if broker.epoch != change.broker_epoch {
             return Err(IsrChangeError::StaleBroker);
         }
+        let (topic, partition) = &change.partition;
+        if self.context.topic_id(topic) != change.topic_id {
+            return Err(IsrChangeError::UnknownPartition);
+        }
         let known = self.context.lasting_state(&change.partition).ok_or(IsrChangeError::UnknownPartition)?;
         if change.leader_epoch > known.leader_epoch || change.version > known.version {
             return Err(IsrChangeError::NotController);
@@ -70,7 +78,10 @@ impl Controller {
             return Err(IsrChangeError::Contradiction);
         }
         let live = self.context.live();
-        if !change.isr.iter().all(|replica| live.contains(replica) || *replica == known.leader) {
+        let replicas = self.replicas(topic, *partition).unwrap_or_default();
+        let may_be_in_sync =
+            |replica: &i32| *replica == known.leader || live.contains(replica) && replicas.contains(replica);
+        if !change.isr.iter().all(may_be_in_sync) {
             return Err(IsrChangeError::Ineligible);
         }
         let (isr, is_recovering) = (change.isr.clone(), change.is_recovering);

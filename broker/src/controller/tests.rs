@@ -187,11 +187,12 @@ fn a_topic_waits_for_brokers_that_hold_replicas() {
 
 #[test]
 fn who_is_in_sync_changes_only_as_the_leader_of_now_says() {
-    let mut world = World::new(&[1, 2], &[("t", topic(&[&[1, 2]]))]);
+    let mut world = World::new(&[1, 2, 3], &[("t", topic(&[&[1, 2]]))]);
     let change = IsrChange {
         broker: 1,
         broker_epoch: 10,
         partition: name("t", 0),
+        topic_id: ID,
         leader_epoch: 0,
         version: 0,
         isr: vec![1],
@@ -214,7 +215,12 @@ fn who_is_in_sync_changes_only_as_the_leader_of_now_says() {
     assert_eq!(ask(IsrChange { version: 0, ..ask_again.clone() }), Err(IsrChangeError::VersionConflict));
     assert_eq!(ask(IsrChange { version: 2, ..ask_again.clone() }), Err(IsrChangeError::NotController));
     assert_eq!(ask(IsrChange { leader_epoch: -1, ..ask_again.clone() }), Err(IsrChangeError::Fenced));
-    assert_eq!(ask(IsrChange { isr: vec![1, 3], ..ask_again.clone() }), Err(IsrChangeError::Ineligible));
+    for not_alive_or_no_replica in [4, 3] {
+        let isr = vec![1, not_alive_or_no_replica];
+        assert_eq!(ask(IsrChange { isr, ..ask_again.clone() }), Err(IsrChangeError::Ineligible));
+    }
+    let of_another_topic = IsrChange { topic_id: Uuid::ZERO, ..ask_again.clone() };
+    assert_eq!(ask(of_another_topic), Err(IsrChangeError::UnknownPartition));
     assert_eq!(ask(ask_again), Ok((0, 2, vec![1, 2])));
 }
 
@@ -241,6 +247,7 @@ fn preferred_replicas_lead_again_when_asked() {
         broker: 2,
         broker_epoch: 20,
         partition: name("t", 0),
+        topic_id: ID,
         leader_epoch: 1,
         version: 1,
         isr: vec![2, 1],

@@ -214,9 +214,18 @@ impl Replicas {
         partition: PartitionName,
         order: PartitionOrder,
     ) -> IsrChange {
-        let (me, random) = (self.me, &mut self.random);
+        let (me, random, topic_id) = (self.me, &mut self.random, order.topic_id);
         let isr = order.replicas.into_iter().filter(|replica| *replica == me || random.coin()).collect();
         let PartitionState { leader_epoch, version, .. } = order.state;
-        IsrChange { broker: me, broker_epoch, partition, leader_epoch, version, isr, is_recovering: false }
+        IsrChange {
+            broker: me,
+            broker_epoch,
+            partition,
+            topic_id,
+            leader_epoch,
+            version,
+            isr,
+            is_recovering: false,
+        }
     }
 }
