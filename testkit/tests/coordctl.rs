@@ -290,6 +290,16 @@ fn await_children(shell: &Shell, path: &str, count: usize) {
     }
 }
 
+/// A command that hears every signal, also where whoever runs the tests is deaf to some, as what a script starts in the
+/// background is.
+fn hearing(shell: &Shell, line: &[&str]) -> Command {
+    let command = shell.command(line);
+    let mut hearing = Command::new("env");
+    hearing.arg("--default-signal=INT,TERM,HUP").arg(command.get_program()).args(command.get_args());
+    hearing.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    hearing
+}
+
 #[test]
 fn whoever_is_interrupted_leaves_nothing_behind() {
     let shell = Shell::with(Options::for_tests().admin());
@@ -297,10 +307,10 @@ fn whoever_is_interrupted_leaves_nothing_behind() {
     let sessions = || shell.ok(&["session", "list", "--admin", &admin, "-o", "plain"]).lines().count();
     shell.fails(&["get", "/none"]);
     assert_eq!(sessions(), 0, "what fails says good-bye as well");
-    let mut holder = shell.command(&["lock", "/l", "--", "sleep", "60"]).spawn().expect("it starts");
+    let mut holder = hearing(&shell, &["lock", "/l", "--", "sleep", "60"]).spawn().expect("it starts");
     await_children(&shell, "/l", 1);
     for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
-        let mut waiter = shell.command(&["lock", "/l", "--", "true"]).spawn().expect("it starts");
+        let mut waiter = hearing(&shell, &["lock", "/l", "--", "true"]).spawn().expect("it starts");
         await_children(&shell, "/l", 2);
         let id = waiter.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().expect("it runs").success());
