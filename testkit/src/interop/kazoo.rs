@@ -7,13 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::foreign::{Report, Session};
-use super::zkcli_members::super_user;
 use crate::process::{Options, Target, command_output, scratch, workspace};
 
 /// Runs the suite.
 pub(super) fn run(target: Target) -> Result<Report> {
     let python = python()?;
-    let options = super_user(Options::for_tests().sasl_user("jane", "secret"));
+    let options = Options::for_tests().sasl_user("jane", "secret").super_user();
     let mut service = target.start(options)?;
     let mut command = Command::new(python);
     command

@@ -45,7 +45,7 @@ const LINES: &[Line] = &[
 ];
 
 pub(super) fn run(target: Target) -> Result<Report> {
-    let mut service = target.start(zkcli_members::super_user(Options::for_tests()))?;
+    let mut service = target.start(Options::for_tests().super_user())?;
     let mut report = Report::default();
     check(&mut report, LINES, &typed(&service.connect_string(), LINES.iter().map(|(line, _)| *line))?);
     if let Service::Ensemble(ensemble) = &mut service {

@@ -7,14 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::foreign::Report;
 use super::zkcli::typed;
-use crate::process::{Ensemble, Options, Role};
-
-/// Adds the super user, who may change the members; the password is "rookery".
-pub(super) fn super_user(options: Options) -> Options {
-    options
-        .key("reconfigEnabled", true)
-        .key("DigestAuthenticationProvider.superDigest", "super:ft9aoVefWGgW15+ChrpL4a1Y2x4=")
-}
+use crate::process::{Ensemble, Role};
 
 const AS_SUPER_USER: &str = "addauth digest super:rookery";
 

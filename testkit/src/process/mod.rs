@@ -27,4 +27,6 @@ pub use ports::free_port;
 pub use proxy::{Conditions, Flow, Link, Links};
 pub use server::{Kind, Options, Server, client_example, coordctl};
 pub use service::{Service, Target};
-pub use tools::{Missing, Need, command_output, everything_is_required, scratch, skip_or_fail, workspace};
+pub use tools::{
+    Missing, Need, command_output, everything_is_required, has_or_fails, scratch, skip_or_fail, workspace,
+};

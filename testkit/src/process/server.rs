@@ -116,6 +116,13 @@ impl Options {
         self
     }
 
+    /// Adds the super user, who may change the members; the password is "rookery".
+    #[must_use]
+    pub fn super_user(self) -> Options {
+        self.key("reconfigEnabled", true)
+            .key("DigestAuthenticationProvider.superDigest", "super:ft9aoVefWGgW15+ChrpL4a1Y2x4=")
+    }
+
     /// Keeps the data in this directory instead of a temporary one.
     #[must_use]
     pub fn directory(mut self, directory: &Path) -> Options {
