@@ -301,7 +301,9 @@ impl Learning {
     }
 
     fn sync(&mut self, common: &mut Common, plan: Plan, out: &mut Vec<Effect>) -> Next {
-        if self.stage != Stage::Accepted {
+        // A leader whose epoch turned asked for the next one, too, and then heard that the one before is accepted. That is enough
+        // for it, so it waits for no second word.
+        if !matches!(self.stage, Stage::Accepted | Stage::Accepting { .. }) {
             return Next::Stay;
         }
         match plan {

@@ -71,9 +71,11 @@ impl World {
     /// All members, or fewer that are still enough: whatever was agreed on is known among them, and they know that.
     fn draw_core(&mut self) -> BTreeSet<At> {
         let mut core: BTreeSet<At> = (0..self.members.len()).collect();
-        // What clients asked for may change the members yet, and those of then may be anybody.
-        let changing = self.servers.is_some() && self.configuration.change_us > 0;
-        if self.faults.one_in(3) || changing {
+        // What clients asked for, or what is on its way to a disk, may change the members yet, and those of then may be anybody.
+        let asked = self.servers.is_some() && self.configuration.change_us > 0;
+        let processes = self.members.iter().filter_map(|member| member.process.as_ref());
+        let changing = processes.into_iter().any(|process| process.replica().is_changing_members());
+        if self.faults.one_in(3) || asked || changing {
             return core;
         }
         let sets = self.possible_members();
