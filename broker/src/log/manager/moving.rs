@@ -296,6 +296,11 @@ impl LogManager {
                 }
                 continue;
             };
+            if Arc::ptr_eq(&source.dir(), &dir) {
+                // What a move that was given up could not remove. It must never take the place of the log beside it.
+                self.discard_folder(&dir, &dir.inside(&name), &partition, now_ms);
+                continue;
+            }
             if was_clean && !self.is_moving(&partition) {
                 match FutureLog::open(&dir, &name, &source, now_ms) {
                     Ok(future) => {

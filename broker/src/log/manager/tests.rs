@@ -344,3 +344,24 @@ fn a_partition_moves_to_another_directory_while_it_is_written() {
     manager.tick(NOW + 1000);
     assert_eq!(folders(&broker), [vec![] as Vec<String>, vec![]]);
 }
+
+#[test]
+fn a_copy_beside_its_log_never_takes_the_logs_place() {
+    let broker = Broker::new(2);
+    let manager = broker.start();
+    let name = partition("t", 0);
+    manager.preferred().insert(name.clone(), Arc::clone(&manager.dirs()[1]));
+    let log = manager.get_or_create(&name, Arc::clone(&broker.config), NOW).expect("made");
+    append(&log, "first");
+    manager.move_to(&name, broker.dirs[0].path(), NOW).expect("begun");
+    manager.close(1, NOW);
+    drop((manager, log));
+    // Somebody carries the log to where its copy is.
+    fs::rename(broker.dirs[1].path().join("t-0"), broker.dirs[0].path().join("t-0")).expect("carried");
+
+    let manager = broker.start();
+    assert!(manager.futures().is_empty(), "it is where it should be");
+    manager.tick(NOW);
+    assert_eq!(folders(&broker), [vec!["t-0".to_owned()], vec![]]);
+    assert_eq!(values(&manager.get(&name).expect("there")), ["first"]);
+}
