@@ -79,7 +79,12 @@ impl Actor {
     /// Whether there is anything more to begin in this session.
     pub(super) async fn goes_on(&mut self, zk: &Coordinator) -> bool {
         self.pause().await;
-        !self.quiet.load(Ordering::Relaxed) && !zk.state().is_final()
+        !self.is_quiet() && !zk.state().is_final()
+    }
+
+    /// Whether nothing goes wrong any more, and everything is to end.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
     }
 
     async fn adds(mut self, zk: Coordinator) {
@@ -175,7 +180,7 @@ impl Actor {
             self.ledger().holds_job(job);
             // Some give up, and another gets it.
             let mut does_it = true;
-            if !self.quiet.load(Ordering::Relaxed) {
+            if !self.is_quiet() {
                 self.pause().await;
                 does_it = !self.random.one_in(4);
             }

@@ -168,6 +168,10 @@ impl Actor {
         self.ledger().claims(self.at, path, right, fence);
         let mut is_lost = false;
         for _ in 0..self.random.below(8) {
+            if self.is_quiet() {
+                // Others wait in line, and everything is to end.
+                break;
+            }
             // Work is not interrupted when the lock is lost: that is what the fence is for.
             self.pause().await;
             if right == Right::Alone {
@@ -209,6 +213,9 @@ impl Actor {
                 fence_of_turn = Some(fence.0);
                 self.ledger().claims(self.at, SELECTOR, Right::Alone, fence.0);
                 for _ in 0..pauses {
+                    if self.is_quiet() {
+                        break;
+                    }
                     self.pause().await;
                 }
             });
