@@ -12,6 +12,8 @@ mod membership;
 mod promises;
 mod server;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 use std::collections::BTreeMap;

@@ -53,7 +53,7 @@ fn now(local_us: u64) -> Now {
 }
 
 /// The frames in what a server sends.
-fn frames(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn frames(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     while let Some((length, _)) = bytes.split_first_chunk::<4>() {
         let (frame, rest) = bytes.split_at(4 + u32::from_be_bytes(*length) as usize);
