@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use client::wire::codec::Reader;
-use client::wire::zk::reply::{XID_NOTIFICATION, XID_PING, XID_SET_WATCHES};
+use client::wire::zk::reply::{XID_AUTH, XID_NOTIFICATION, XID_PING, XID_SET_WATCHES};
 use client::wire::zk::{
     ConnectRequest, ConnectResponse, ErrorCode, EventType, ReplyHeader, Request, SessionId, WatchEvent,
-    WatchLists, Zxid,
+    WatchLists, Zxid, perms,
 };
+use coordinator::tree::Outcome;
 
 use super::super::World;
 use super::super::agenda::{At, Happening};
@@ -15,6 +16,7 @@ use super::links::Passing;
 use super::promises::{Watch, Watched};
 use super::{Planted, workload};
 use crate::check::service::{Violation, answer, is_write, reply, show, shown, sorted_names, violation};
+use crate::model::acl;
 
 /// A request without an answer.
 #[derive(Debug)]
@@ -123,7 +125,7 @@ impl World {
         }
         let owes = servers.calm_us.is_some_and(|calm_us| client.written_us <= calm_us);
         if (owes || !servers.quiet) && (client.asked.len() as u64) < servers.serving.window {
-            let request = workload::request(&mut random, servers.serving.registers);
+            let request = workload::request(&mut random, &servers.serving);
             self.ask_server(at, request);
         }
     }
@@ -211,6 +213,7 @@ impl World {
         let Some(link) = client.link else { return };
         let xid = match request {
             Request::Ping => XID_PING,
+            Request::Auth { .. } => XID_AUTH,
             Request::SetWatches2(_) => XID_SET_WATCHES,
             _ => {
                 client.last_xid += 1;
@@ -228,12 +231,12 @@ impl World {
             request => request.write(xid, &mut frame),
         }
         let line = format!("{xid}: {request:?}");
-        if xid != XID_PING {
+        if !matches!(xid, XID_PING | XID_AUTH) {
             let mut write = None;
             if is_write(&request)
                 && let Some(session) = servers.promises.session(client.session)
             {
-                write = Some(session.send(request.clone(), link, floor));
+                write = Some(session.send(request.clone(), link, servers.serving.identities(at), floor));
             }
             client.asked.push_back(Asked { xid, request, write, floor });
         }
@@ -277,6 +280,12 @@ impl World {
             return match WatchEvent::decode(&mut reader) {
                 Ok(event) => self.be_told(at, &event, header.zxid),
                 Err(_) => violation("C11", format!("client {at} was sent {frame:?}")),
+            };
+        }
+        if header.xid == XID_AUTH {
+            return match header.error {
+                0 => Ok(()),
+                _ => violation("C9", format!("client {at} is not believed who it is: {}", show(frame))),
             };
         }
         let zxid = header.zxid as u64;
@@ -351,9 +360,12 @@ impl World {
         }
         client.password = response.password;
         client.session = session;
-        let member = client.at;
+        let (member, token) = (client.at, servers.serving.token(at));
         self.note_welcome(member);
         self.note_of_client(at, "is on", || format!("{session:#x}"));
+        if let Some(token) = token {
+            self.ask_server(at, Request::Auth { scheme: "digest".into(), token: Some(token) });
+        }
         self.bring_watches(at);
         Ok(())
     }
@@ -445,6 +457,11 @@ impl World {
         if frame != expected {
             return violation("C7", format!("client {at} was told {}, not {}", show(frame), show(&expected)));
         }
+        if let Outcome::Failed(ErrorCode::NoAuth) | Outcome::MultiFailed { code: ErrorCode::NoAuth, .. } =
+            outcome
+        {
+            self.trace.mark("a client may not write that");
+        }
         client.written_us = now_us;
         servers.promises.acknowledge(zxid);
         match asked.request {
@@ -482,11 +499,19 @@ impl World {
             | Request::GetChildren2 { path, .. } => Some(path),
             _ => None,
         };
-        let is_there = path.is_none_or(|path| model.get(path).is_some());
-        let expected = match is_there {
-            true => shown(model, asked.xid, &asked.request, client.session, true),
-            false => reply(asked.xid, zxid as i64, ErrorCode::NoNode.to_wire(), |_| {}),
+        let refused = path.and_then(|path| match model.get(path) {
+            None => Some(ErrorCode::NoNode),
+            Some(node) if !acl::permits(&node.acl, perms::READ, &servers.serving.identities(at)) => {
+                self.trace.mark("a client may not read that");
+                Some(ErrorCode::NoAuth)
+            }
+            Some(_) => None,
+        });
+        let expected = match refused {
+            None => shown(model, asked.xid, &asked.request, client.session, true),
+            Some(code) => reply(asked.xid, zxid as i64, code.to_wire(), |_| {}),
         };
+        let is_there = refused.is_none();
         let ended = reply(asked.xid, zxid as i64, ErrorCode::SessionExpired.to_wire(), |_| {});
         if frame == ended && servers.promises.session(client.session).is_none_or(|session| session.ending) {
             return Ok(());
