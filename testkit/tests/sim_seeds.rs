@@ -109,6 +109,7 @@ fn lives_of_ensembles() {
         "TRUNC",
         "SNAP",
         "a connection is deaf",
+        "a disk was lost where members change",
         "a leader was deposed",
         "a power cut tore the log",
         "a received snapshot was damaged",

@@ -154,9 +154,11 @@ pub fn configuration(seed: u64) -> Configuration {
     if random.coin() {
         configuration.change_us = random.between(100_000, 2_000_000);
         configuration.spares = random.below(3);
-        configuration.faults.remove(Fault::Wipe);
         // Whoever asks for other members may have them, and everything else.
         serving.secrets = false;
+        if !random.coin() {
+            configuration.faults.remove(Fault::Wipe);
+        }
     }
     configuration.servers = Some(serving);
     let voters = configuration.membership.voters.len();
