@@ -109,6 +109,7 @@ fn lives_of_ensembles() {
         "TRUNC",
         "SNAP",
         "a connection is deaf",
+        "a disk was lost where members change",
         "a leader was deposed",
         "a power cut tore the log",
         "a received snapshot was damaged",
@@ -156,6 +157,8 @@ fn lives_of_servers() {
     assert_more_than(5, &faults, &happened);
     let marks = [
         "a client got other members",
+        "a client may not read that",
+        "a client may not write that",
         "a client was told what it had missed",
         "a leader was deposed",
         "a member learned that it is none any more",
@@ -186,6 +189,7 @@ fn every_mistake_planted_in_servers_is_found() {
             Planted::TouchesLost | Planted::NoExpiry => &["C10"],
             Planted::MembersByFiles => &["C1", "C3", "C5"],
             Planted::ConfigReadOnce => &["C7", "C8"],
+            Planted::IdentitiesLost => &["C2"],
         }
     };
     assert_all_found(400, expected, zab::servers::run);

@@ -238,7 +238,8 @@ impl Service {
 
     /// Answers what waited behind a write, up to the next one.
     pub(super) fn answer_behind(&mut self, id: ConnectionId, now: Now) {
-        while let Some(connection) = self.clients.get_mut(id) {
+        // What is behind a request that was given up has no answer either.
+        while let Some(connection) = self.clients.get_mut(id).filter(|it| it.phase != Phase::Closing) {
             let goes = |first: &mut Waiting| {
                 matches!(first, Waiting::Behind { .. } | Waiting::Sync { ready: true, .. })
             };

@@ -4,7 +4,7 @@
 //! is out of step, nothing is read from its clients; whoever waits for an answer that may never come is sent away at once,
 //! the others only if it takes long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use client::wire::zk::{ConnectRequest, ConnectResponse, ErrorCode, Request, SessionId, Zxid};
 
@@ -69,10 +69,12 @@ pub(super) struct Ties {
     /// Which server a session is on. Only the leader knows for certain; the others, who may be leaders next, know from where
     /// its last write came.
     pub(super) owners: BTreeMap<SessionId, u8>,
+    /// As leader: from which servers writes of a session were refused. What their connections sent behind those is refused, too.
+    pub(super) refused: BTreeMap<SessionId, BTreeSet<u8>>,
     /// As leader: sessions whose beginning is on its way through the log.
-    pub(super) beginning: std::collections::BTreeSet<SessionId>,
+    pub(super) beginning: BTreeSet<SessionId>,
     /// As follower: sessions that gave a sign of life.
-    touched: std::collections::BTreeSet<SessionId>,
+    touched: BTreeSet<SessionId>,
     /// Connections whose session the leader has to know.
     reattaching: BTreeMap<u64, (ConnectionId, SessionId)>,
     /// As leader: who wants to take up a session whose end is on its way through the log.
@@ -282,6 +284,9 @@ impl Service {
                     let asker = Asker::Server { id: from, serial };
                     if self.may_go_on(session, timeout_ms, asker) {
                         self.ties.owners.insert(session, from);
+                        if let Some(servers) = self.ties.refused.get_mut(&session) {
+                            servers.remove(&from);
+                        }
                         self.send_letter(Some(from), Letter::Revalidated { serial, alive: true });
                     }
                 }
@@ -315,12 +320,18 @@ impl Service {
             Op::CreateSession { .. } => {
                 self.ties.owners.insert(session, from);
             }
-            // Whoever knows the password may end a session, wherever it lives by now.
+            // Whoever knows the password may end a session, wherever it lives by now; but not in place of what was asked before.
+            Op::CloseSession if self.is_refused(session, from) => {
+                return self.send_letter(Some(from), Letter::Refused { serial });
+            }
             Op::CloseSession => {
                 self.ending.insert(session);
             }
             _ if command.rules.local_session => {}
             _ if !self.is_on(session, from) => {
+                if self.tree.sessions().contains(session) {
+                    self.ties.refused.entry(session).or_default().insert(from);
+                }
                 return self.send_letter(Some(from), Letter::Refused { serial });
             }
             _ => self.clock.touch(session),
@@ -424,6 +435,11 @@ impl Service {
     pub(super) fn has_moved(&mut self, session: SessionId) -> bool {
         let own = self.settings.server_id;
         self.ties.duty == Duty::Leading && !self.local.contains(session) && !self.is_on(session, own)
+    }
+
+    /// As leader: whether a connection that its session had on a server has lost a write.
+    fn is_refused(&self, session: SessionId, server: u8) -> bool {
+        self.ties.refused.get(&session).is_some_and(|servers| servers.contains(&server))
     }
 
     /// As leader: whether a session is on a server. If nobody has said where it is, it is there from now on; one that is over

@@ -152,6 +152,7 @@ impl Service {
         self.clock.remove(session);
         self.ending.remove(&session);
         self.ties.owners.remove(&session);
+        self.ties.refused.remove(&session);
         self.tell_who_waits_for_end(session);
         if let Some(id) = asked_by {
             self.answer_write(id, serial, zxid, &Outcome::SessionClosed, now);

@@ -643,3 +643,31 @@ fn a_storm_of_connections_and_sessions_leaves_nothing_behind() {
     }
     assert!(after_rounds[99] <= after_rounds[1], "{after_rounds:?}");
 }
+
+#[test]
+fn the_end_of_a_session_does_not_overtake_a_refused_write() {
+    let mut shell = Shell::configured(Duty::Leading, |_| {});
+    let session = shell.open(1).session;
+    let mut answers = |letter: Letter| {
+        shell.service.letter(2, &letter::encode(&[letter]), shell.now);
+        let letters = shell.service.take_letters();
+        let mut said = Vec::new();
+        for (to, bytes) in letters {
+            assert_eq!(to, Some(2));
+            said.extend(letter::decode(&bytes).unwrap());
+        }
+        (said, shell.service.take_proposals().len())
+    };
+    let forward = |serial, op| {
+        let command =
+            Command { session: session.0, time_ms: 0, identities: Vec::new(), rules: Rules::default(), op };
+        Letter::Forward { serial, command: command.encode() }
+    };
+    let write = || Op::Delete { path: "/a", version: -1 };
+    assert_eq!(answers(forward(1, write())), (vec![Letter::Refused { serial: 1 }], 0), "it is here by now");
+    assert_eq!(answers(forward(2, Op::CloseSession)), (vec![Letter::Refused { serial: 2 }], 0));
+    let timeout_ms = TIMEOUT_MS as u32;
+    let comes_back = Letter::Revalidate { serial: 3, session: session.0, timeout_ms };
+    assert_eq!(answers(comes_back), (vec![Letter::Revalidated { serial: 3, alive: true }], 0));
+    assert_eq!(answers(forward(4, Op::CloseSession)), (Vec::new(), 1));
+}

@@ -110,11 +110,12 @@ impl Configuration {
         if random.one_in(4) {
             drawn.change_us = random.between(100_000, 3_000_000);
             drawn.spares = random.below(3);
-            // Not both yet: a member that lost its disk only knows the members that its files name, and there are ways to
-            // keep it from finding the others.
-            drawn.faults.remove(Fault::Wipe);
         }
         drawn.log_odds = random.one_of(&[0, 2, 4]);
+        // Members that change keep their disks in half of the worlds.
+        if drawn.change_us > 0 && random.coin() {
+            drawn.faults.remove(Fault::Wipe);
+        }
         drawn
     }
 

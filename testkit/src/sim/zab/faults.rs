@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use coordinator::zab::Epochs;
+use coordinator::zab::{Epochs, Membership};
 
 use super::World;
 use super::agenda::{At, Happening};
@@ -223,6 +223,9 @@ impl World {
                 }
                 self.crash(at, true)?;
                 self.wipe(at);
+                if self.configuration.change_us > 0 {
+                    self.trace.mark("a disk was lost where members change");
+                }
             }
             Fault::BadPiece => self.bad_pieces += 1,
             Fault::HandOver => self.hand_over(at)?,
@@ -240,15 +243,24 @@ impl World {
     }
 
     /// A disk may be lost as long as all others know everything, and it was not enough on its own: then somebody else
-    /// in every quorum has what was agreed on.
+    /// in every quorum has what was agreed on. Where members change, that goes for all whom anybody might take for the members,
+    /// by files, too, which is all that is left to this one. And nobody may still lead, or follow, in an epoch before the one that
+    /// this one promised: it would join them, since they know more of the members than it does, and break the promise.
     fn may_wipe(&self, at: At) -> bool {
         let id = self.members[at].id;
-        let sets = self.possible_members();
-        self.members[at].device.epochs() != Epochs::default()
+        let promised = self.members[at].device.epochs();
+        let mut sets = self.possible_members();
+        let changing = self.configuration.change_us > 0;
+        if changing {
+            sets.extend(self.members.iter().map(|member| Membership::clone(&member.configured.1)));
+        }
+        let knows_everything =
+            |epochs: Epochs| epochs.complete && (!changing || epochs.accepted >= promised.accepted);
+        promised != Epochs::default()
             && sets.iter().all(|set| !set.is_quorum(|voter| voter == id))
             && self.members.iter().all(|member| {
                 let has_voice = sets.iter().any(|set| set.is_voter(member.id));
-                member.id == id || !has_voice || member.device.epochs().complete
+                member.id == id || !has_voice || knows_everything(member.device.epochs())
             })
     }
 

@@ -1,12 +1,13 @@
 //! A client: it is on some member, asks for something, and believes what it is sent only if it may.
 
+mod answers;
+
 use std::collections::VecDeque;
 
 use client::wire::codec::Reader;
-use client::wire::zk::reply::{XID_NOTIFICATION, XID_PING, XID_SET_WATCHES};
+use client::wire::zk::reply::{XID_AUTH, XID_NOTIFICATION, XID_PING, XID_SET_WATCHES};
 use client::wire::zk::{
-    ConnectRequest, ConnectResponse, ErrorCode, EventType, ReplyHeader, Request, SessionId, WatchEvent,
-    WatchLists, Zxid,
+    ConnectRequest, ConnectResponse, EventType, ReplyHeader, Request, SessionId, WatchEvent, WatchLists, Zxid,
 };
 
 use super::super::World;
@@ -14,7 +15,7 @@ use super::super::agenda::{At, Happening};
 use super::links::Passing;
 use super::promises::{Watch, Watched};
 use super::{Planted, workload};
-use crate::check::service::{Violation, answer, is_write, reply, show, shown, sorted_names, violation};
+use crate::check::service::{Violation, is_write, show, violation};
 
 /// A request without an answer.
 #[derive(Debug)]
@@ -123,7 +124,7 @@ impl World {
         }
         let owes = servers.calm_us.is_some_and(|calm_us| client.written_us <= calm_us);
         if (owes || !servers.quiet) && (client.asked.len() as u64) < servers.serving.window {
-            let request = workload::request(&mut random, servers.serving.registers);
+            let request = workload::request(&mut random, &servers.serving);
             self.ask_server(at, request);
         }
     }
@@ -211,6 +212,7 @@ impl World {
         let Some(link) = client.link else { return };
         let xid = match request {
             Request::Ping => XID_PING,
+            Request::Auth { .. } => XID_AUTH,
             Request::SetWatches2(_) => XID_SET_WATCHES,
             _ => {
                 client.last_xid += 1;
@@ -228,12 +230,12 @@ impl World {
             request => request.write(xid, &mut frame),
         }
         let line = format!("{xid}: {request:?}");
-        if xid != XID_PING {
+        if !matches!(xid, XID_PING | XID_AUTH) {
             let mut write = None;
             if is_write(&request)
                 && let Some(session) = servers.promises.session(client.session)
             {
-                write = Some(session.send(request.clone(), link, floor));
+                write = Some(session.send(request.clone(), link, servers.serving.identities(at), floor));
             }
             client.asked.push_back(Asked { xid, request, write, floor });
         }
@@ -277,6 +279,12 @@ impl World {
             return match WatchEvent::decode(&mut reader) {
                 Ok(event) => self.be_told(at, &event, header.zxid),
                 Err(_) => violation("C11", format!("client {at} was sent {frame:?}")),
+            };
+        }
+        if header.xid == XID_AUTH {
+            return match header.error {
+                0 => Ok(()),
+                _ => violation("C9", format!("client {at} is not believed who it is: {}", show(frame))),
             };
         }
         let zxid = header.zxid as u64;
@@ -351,9 +359,12 @@ impl World {
         }
         client.password = response.password;
         client.session = session;
-        let member = client.at;
+        let (member, token) = (client.at, servers.serving.token(at));
         self.note_welcome(member);
         self.note_of_client(at, "is on", || format!("{session:#x}"));
+        if let Some(token) = token {
+            self.ask_server(at, Request::Auth { scheme: "digest".into(), token: Some(token) });
+        }
         self.bring_watches(at);
         Ok(())
     }
@@ -412,98 +423,6 @@ impl World {
             "a watch was triggered"
         });
         self.note_of_client(at, "is told", || format!("{event:?} at {zxid:#x}"));
-        Ok(())
-    }
-
-    fn check_write(
-        &mut self,
-        at: usize,
-        asked: &Asked,
-        write: usize,
-        zxid: u64,
-        frame: &[u8],
-    ) -> Result<(), Violation> {
-        let now_us = self.agenda.now_us();
-        let Some(servers) = &mut self.servers else { return Ok(()) };
-        let client = &mut servers.clients[at];
-        let session = servers.promises.session(client.session);
-        if session.as_ref().is_some_and(|session| session.local)
-            && matches!(asked.request, Request::CloseSession)
-        {
-            client.forget_session();
-            self.trace.mark("a local session was closed");
-            return Ok(());
-        }
-        if !session.is_some_and(|session| session.answered(write, zxid)) {
-            return violation(
-                "C3",
-                format!("client {at} was told {}, which was not agreed on there", show(frame)),
-            );
-        }
-        let Some(outcome) = servers.promises.outcome(zxid) else { return Ok(()) };
-        let expected = answer(asked.xid, zxid as i64, &asked.request, outcome);
-        if frame != expected {
-            return violation("C7", format!("client {at} was told {}, not {}", show(frame), show(&expected)));
-        }
-        client.written_us = now_us;
-        servers.promises.acknowledge(zxid);
-        match asked.request {
-            Request::CloseSession => client.forget_session(),
-            Request::Reconfig { .. } => self.note_change(zxid),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn check_read(&mut self, at: usize, asked: &Asked, zxid: u64, frame: &[u8]) -> Result<(), Violation> {
-        let Some(servers) = &mut self.servers else { return Ok(()) };
-        let client = &mut servers.clients[at];
-        if matches!(asked.request, Request::Sync { .. }) {
-            if zxid < asked.floor {
-                let floor = Zxid(asked.floor);
-                return violation(
-                    "C8",
-                    format!("client {at} synced after {floor} was told, and got {}", show(frame)),
-                );
-            }
-            self.trace.mark("a sync was answered");
-        } else if zxid < asked.floor {
-            self.trace.mark("a read showed an earlier state");
-        }
-        let Some(model) = servers.promises.at(Zxid(zxid)) else {
-            return violation(
-                "C8",
-                format!("client {at} was told {}: that was never agreed on", show(frame)),
-            );
-        };
-        let path = match &asked.request {
-            Request::GetData { path, .. }
-            | Request::Exists { path, .. }
-            | Request::GetChildren2 { path, .. } => Some(path),
-            _ => None,
-        };
-        let is_there = path.is_none_or(|path| model.get(path).is_some());
-        let expected = match is_there {
-            true => shown(model, asked.xid, &asked.request, client.session, true),
-            false => reply(asked.xid, zxid as i64, ErrorCode::NoNode.to_wire(), |_| {}),
-        };
-        let ended = reply(asked.xid, zxid as i64, ErrorCode::SessionExpired.to_wire(), |_| {});
-        if frame == ended && servers.promises.session(client.session).is_none_or(|session| session.ending) {
-            return Ok(());
-        }
-        if frame != expected && sorted_names(frame) != sorted_names(&expected) {
-            return violation("C8", format!("client {at} was told {}, not {}", show(frame), show(&expected)));
-        }
-        let left = match &asked.request {
-            Request::GetData { path, watch: true } if is_there => Some((path, Watched::Node)),
-            Request::Exists { path, watch: true } => Some((path, Watched::Node)),
-            Request::GetChildren2 { path, watch: true } if is_there => Some((path, Watched::Children)),
-            _ => None,
-        };
-        if let Some((path, watched)) = left {
-            client.watches.retain(|watch| (watch.path.as_str(), watch.watched) != (path, watched));
-            client.watches.push(servers.promises.watch(zxid, path, watched, !is_there));
-        }
         Ok(())
     }
 }

@@ -12,6 +12,8 @@ mod membership;
 mod promises;
 mod server;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -53,6 +55,8 @@ pub enum Planted {
     MembersByFiles,
     /// A member goes on showing the members that were there when they were first asked for.
     ConfigReadOnce,
+    /// A member does not tell the leader who its clients are.
+    IdentitiesLost,
 }
 
 impl Mistakes for Planted {
@@ -65,6 +69,7 @@ impl Mistakes for Planted {
         ("no-expiry", Planted::NoExpiry),
         ("members-by-files", Planted::MembersByFiles),
         ("config-read-once", Planted::ConfigReadOnce),
+        ("identities-lost", Planted::IdentitiesLost),
     ];
 }
 
@@ -88,6 +93,8 @@ pub struct Serving {
     pub local: bool,
     /// Changes of the members are written into the files that say who they are.
     pub members_in_files: bool,
+    /// Some znodes are not for everybody.
+    pub secrets: bool,
 }
 
 impl Serving {
@@ -101,11 +108,12 @@ impl Serving {
             mishaps: random.between(20, 400),
             local: random.one_in(4),
             members_in_files: !random.one_in(4),
+            secrets: true,
         }
     }
 
     /// Simpler versions of this, the most drastic first.
-    pub(super) fn simpler(&self) -> [(&'static str, Serving); 6] {
+    pub(super) fn simpler(&self) -> [(&'static str, Serving); 7] {
         let one_less = self.clients.saturating_sub(1).max(1);
         [
             ("one client", Serving { clients: 1, ..self.clone() }),
@@ -113,6 +121,7 @@ impl Serving {
             ("nothing befalls clients", Serving { mishaps: u64::MAX, ..self.clone() }),
             ("one request under way", Serving { window: 1, ..self.clone() }),
             ("no local sessions", Serving { local: false, ..self.clone() }),
+            ("no secrets", Serving { secrets: false, ..self.clone() }),
             ("members in files", Serving { members_in_files: true, ..self.clone() }),
         ]
     }
@@ -127,7 +136,7 @@ impl Serving {
 pub fn configuration(seed: u64) -> Configuration {
     let mut configuration = World::configuration(seed);
     let mut random = Random::stream(seed, 10);
-    configuration.servers = Some(Serving::draw(&mut random));
+    let mut serving = Serving::draw(&mut random);
     // What servers agree on is larger than what the world makes up for replicas; no server remembers as little as these may.
     configuration.window_entries = configuration.window_entries.max(32);
     configuration.window_bytes = configuration.window_bytes.max(1 << 14);
@@ -145,8 +154,13 @@ pub fn configuration(seed: u64) -> Configuration {
     if random.coin() {
         configuration.change_us = random.between(100_000, 2_000_000);
         configuration.spares = random.below(3);
-        configuration.faults.remove(Fault::Wipe);
+        // Whoever asks for other members may have them, and everything else.
+        serving.secrets = false;
+        if !random.coin() {
+            configuration.faults.remove(Fault::Wipe);
+        }
     }
+    configuration.servers = Some(serving);
     let voters = configuration.membership.voters.len();
     // No client can ask for less than two.
     if configuration.membership.ids().count() < 2 || (configuration.change_us > 0 && voters < 2) {

@@ -1,7 +1,6 @@
 //! A whole server in a process: its turn, what it executes, and what its clients are sent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use coordinator::zab::{Effect, Entry, MemberId, Message, Replica};
 use super::super::agenda::At;
 use super::super::{Proposal, World};
 use super::promises::is_expiry;
+use super::workload::ADDRESS;
 use super::{Planted, membership};
 use crate::check::service::{Violation, answer, violation};
 use crate::sim::random::Random;
@@ -53,7 +53,7 @@ fn now(local_us: u64) -> Now {
 }
 
 /// The frames in what a server sends.
-fn frames(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn frames(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     while let Some((length, _)) = bytes.split_first_chunk::<4>() {
         let (frame, rest) = bytes.split_at(4 + u32::from_be_bytes(*length) as usize);
@@ -95,8 +95,7 @@ impl World {
         settings.tree.enforce_quota = false;
         (settings.session.local, settings.session.upgrade_local) =
             (servers.serving.local, servers.serving.local);
-        // Whoever asks for other members may have them.
-        (settings.reconfig_enabled, settings.auth.skip_acl) = (true, true);
+        (settings.reconfig_enabled, settings.auth.skip_acl) = (true, !servers.serving.secrets);
         settings.members_text = Some(files);
         let seed = std::array::from_fn(|_| servers.seeds.next_u64() as u8);
         let service = Service::new(settings, tree, seed, now(local_us));
@@ -129,6 +128,7 @@ impl World {
         self.let_time_pass(at, local_us);
         let Some(server) = self.server_at(at) else { return Ok(()) };
         server.member.pump(now(local_us), &mut effects);
+        self.lose_identities(&mut effects);
         self.follow(at, local_us, &mut effects)?;
         self.note_members(at)?;
         self.send_replies(at)?;
@@ -350,6 +350,27 @@ impl World {
         }
     }
 
+    /// With a mistake built in: the leader is told where clients are, but not who.
+    fn lose_identities(&self, effects: &mut [Effect]) {
+        if !self.servers.as_ref().is_some_and(|servers| servers.plants(Planted::IdentitiesLost)) {
+            return;
+        }
+        for effect in effects {
+            let Effect::Send(_, Message::Letter { body, .. }) = effect else { continue };
+            let Some(mut letters) = letter::decode(&body.0) else { continue };
+            for letter in &mut letters {
+                if let Letter::Forward { command: bytes, .. } = letter
+                    && let Ok(mut command) = Command::decode(bytes)
+                {
+                    command.identities.retain(|identity| identity.scheme == "ip");
+                    let less = command.encode();
+                    *bytes = less;
+                }
+            }
+            body.0 = letter::encode(&letters).into();
+        }
+    }
+
     /// With a mistake built in: whoever waits at another member for what was executed here has its answer at once.
     pub(in crate::sim::zab) fn answer_early(&mut self, at: At, zxid: Zxid) {
         let Some(servers) =
@@ -384,8 +405,7 @@ impl Server {
             match frame {
                 Some(frame) => {
                     if !self.doors.contains_key(&id) {
-                        let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-                        service.connect(ConnectionId(id), (address, 1), false, Vec::new(), now(local_us));
+                        service.connect(ConnectionId(id), (ADDRESS, 1), false, Vec::new(), now(local_us));
                     }
                     self.doors.entry(id).or_default().push_back(frame);
                 }

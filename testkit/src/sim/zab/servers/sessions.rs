@@ -9,6 +9,7 @@ use client::wire::zk::{Request, Zxid};
 use coordinator::tree::command::{Command, Op};
 
 use crate::check::service::{Violation, op, violation};
+use crate::model::acl::{self, Who};
 
 /// A write that a client has sent.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ struct Sent {
     request: Request<'static>,
     /// The connection it was sent on.
     link: u64,
+    /// Who its client is.
+    who: Vec<Who>,
     /// What was acknowledged to anybody before.
     floor: u64,
 }
@@ -62,8 +65,8 @@ impl Session {
     }
 
     /// Its client sends a write; its number.
-    pub(super) fn send(&mut self, request: Request<'static>, link: u64, floor: u64) -> usize {
-        self.sent.push(Sent { request, link, floor });
+    pub(super) fn send(&mut self, request: Request<'static>, link: u64, who: Vec<Who>, floor: u64) -> usize {
+        self.sent.push(Sent { request, link, who, floor });
         self.sent.len() - 1
     }
 
@@ -82,7 +85,11 @@ impl Session {
         command: &Command<'_>,
         comes_to: impl Fn(&Request<'_>, u64) -> bool,
     ) -> Result<(), Violation> {
-        let is_asked = |at: &usize| asks_for(&self.sent[*at].request, &command.op);
+        let who = acl::identities(&command.identities);
+        let is_asked = |at: &usize| {
+            let sent = &self.sent[*at];
+            sent.who == who && asks_for(&sent.request, &command.op)
+        };
         let mut stories: Vec<Story> = Vec::new();
         let (mut early, mut wrong) = (false, false);
         for story in &self.stories {
@@ -111,7 +118,7 @@ impl Session {
                     violation("C7", format!("{op:?} at {zxid} was sent when later places were known"))
                 }
                 (_, true) => violation("C9", format!("{op:?} of {id:#x} at {zxid} is out of order")),
-                (_, false) => violation("C2", format!("{id:#x} did not ask for {op:?} at {zxid}")),
+                (_, false) => violation("C2", format!("{id:#x} did not ask for {op:?} at {zxid} as {who:?}")),
             };
         }
         self.stories = stories;
