@@ -1,6 +1,6 @@
 //! One data directory: whether it can be used, and how far the logs in it were cleaned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -19,6 +19,8 @@ pub struct LogDir {
     pub(super) has_refused: OnceLock<()>,
     /// How far each compacted log was cleaned.
     cleaned_to: Mutex<BTreeMap<TopicPartition, i64>>,
+    /// Partitions whose log is not here any more, and whose numbers the checkpoints may still have.
+    outdated: Mutex<BTreeSet<TopicPartition>>,
 }
 
 impl LogDir {
@@ -28,6 +30,7 @@ impl LogDir {
             failure: OnceLock::new(),
             has_refused: OnceLock::new(),
             cleaned_to: Mutex::default(),
+            outdated: Mutex::default(),
         }
     }
 
@@ -61,6 +64,10 @@ impl LogDir {
 
     pub(super) fn cleaned_to(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, i64>> {
         self.cleaned_to.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn outdated(&self) -> MutexGuard<'_, BTreeSet<TopicPartition>> {
+        self.outdated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how far a log was cleaned; `None`: it is no more.

@@ -87,6 +87,8 @@ pub struct LogManager {
     deletions: AtomicU64,
     intervals: Intervals,
     last: LastTimes,
+    /// Held while checkpoints are written, so that none that was begun earlier is written later.
+    checkpoints: Mutex<()>,
 }
 
 /// What a topic's settings are.
@@ -112,6 +114,7 @@ impl LogManager {
             deletions: AtomicU64::new(0),
             intervals,
             last: LastTimes::default(),
+            checkpoints: Mutex::default(),
         };
         let copies = manager.find_copies(now_ms);
         thread::scope(|scope| {
@@ -215,6 +218,7 @@ impl LogManager {
         let name = partition.to_string();
         let folder = Folder::new(Arc::clone(dir.folder.disk()), &name);
         let create = || {
+            self.forget_former(&dir, partition)?;
             dir.folder.disk().create_dir(&name).map_err(dir.folder.failed("create directory", &name))?;
             PartitionLog::create(folder, partition.clone(), config, now_ms)
         };
@@ -260,6 +264,7 @@ impl LogManager {
         drop(log);
         folder.sync().inspect_err(|error| dir.fail(error))?;
         dir.set_cleaned_to(partition, None)?;
+        dir.outdated().insert(partition.clone());
         self.cleaning().failed.remove(partition);
         let due_ms = now_ms.saturating_add(delay_ms);
         self.doom(Doomed { dir, name, due_ms });

@@ -1,6 +1,6 @@
 //! How are the logs of a directory found and opened?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -33,15 +33,19 @@ impl LogManager {
         let log_starts = read(checkpoint::LOG_STARTS)?;
         let high_watermarks = read(checkpoint::HIGH_WATERMARKS)?;
         *dir.cleaned_to() = read(checkpoint::CLEANED)?;
-        let mut partitions = Vec::new();
+        let mut partitions = BTreeSet::new();
         for entry in dir.folder.list()?.into_iter().filter(|entry| entry.is_dir) {
             if entry.name.ends_with(DELETE_SUFFIX) {
                 self.doom(Doomed { dir: Arc::clone(dir), name: entry.name, due_ms: now_ms });
             } else if let Some(partition) = TopicPartition::from_dir_name(&entry.name) {
-                partitions.push(partition);
+                partitions.insert(partition);
             }
         }
-        let queue = Mutex::new(partitions.into_iter());
+        let is_here = |partition: &&TopicPartition| partitions.contains(*partition);
+        let noted = recovery_points.keys().chain(log_starts.keys()).chain(high_watermarks.keys());
+        dir.outdated().extend(noted.filter(|noted| !is_here(noted)).cloned());
+        dir.cleaned_to().retain(|partition, _| is_here(&partition));
+        let queue = Mutex::new(partitions.clone().into_iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let load_one = |partition: TopicPartition| {
             let offset = |of: &BTreeMap<TopicPartition, i64>| of.get(&partition).copied().unwrap_or(0).max(0);

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::upkeep::{LOG_STARTS, RECOVERY_POINTS};
 use super::{Doomed, LogManager, NAME_BYTES_MAX, doomed_name};
 use crate::log::checkpoint;
 use crate::log::disk::Folder;
 use crate::log::error::LogError;
 use crate::log::future::{FUTURE_SUFFIX, FutureLog, MOVED_FROM, Progress};
 use crate::log::log_dir::LogDir;
-use crate::log::partition_log::{PartitionLog, TopicPartition};
+use crate::log::partition_log::TopicPartition;
 use crate::log::shared_log::SharedLog;
 
 /// Why a partition is not moved.
@@ -161,8 +162,10 @@ impl LogManager {
         future: &Mutex<FutureLog>,
         now_ms: i64,
     ) -> Result<(), LogError> {
-        // What was deleted from the log must not come back with the copy after a crash.
-        self.checkpoint(checkpoint::LOG_STARTS, PartitionLog::log_start_offset);
+        // What was deleted from the log must not come back with the copy after a crash, and what is said to be synced must
+        // be so of the copy, not of a log that was there before.
+        self.checkpoint(&LOG_STARTS);
+        self.checkpoint(&RECOVERY_POINTS);
         let mut future = locked(future);
         if !future.replace(source, now_ms)? {
             return Ok(());
@@ -174,6 +177,7 @@ impl LogManager {
         let cleaned_to = from.cleaned_to().get(partition).copied();
         to.set_cleaned_to(partition, cleaned_to)?;
         from.set_cleaned_to(partition, None)?;
+        from.outdated().insert(partition.clone());
         self.retire(&from, &folder, partition, now_ms)?;
         // Only now is there nothing that the next start could take for the partition.
         forget_origin(&source.lock()?.folder.clone())
@@ -206,6 +210,7 @@ impl LogManager {
     fn discard(&self, future: &mut FutureLog, now_ms: i64) {
         if let Some(partition) = future.log().map(|log| log.partition().clone()) {
             future.give_up();
+            future.dir().outdated().insert(partition.clone());
             self.discard_folder(future.dir(), future.folder(), &partition, now_ms);
         }
     }

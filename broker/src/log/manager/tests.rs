@@ -365,3 +365,28 @@ fn a_copy_beside_its_log_never_takes_the_logs_place() {
     assert_eq!(folders(&broker), [vec!["t-0".to_owned()], vec![]]);
     assert_eq!(values(&manager.get(&name).expect("there")), ["first"]);
 }
+
+#[test]
+fn a_partition_made_anew_does_not_begin_where_the_one_before_did() {
+    let broker = Broker::new(1);
+    let manager = broker.start();
+    let name = partition("t", 0);
+    let log = manager.get_or_create(&name, Arc::clone(&broker.config), NOW).expect("made");
+    for _ in 0..5 {
+        append(&log, "old");
+    }
+    {
+        let mut log = log.lock().expect("online");
+        log.set_high_watermark(5);
+        log.delete_records_before(5).expect("within");
+    }
+    manager.tick(NOW);
+    manager.delete(&name, NOW).expect("deleted");
+    drop(log);
+    let log = manager.get_or_create(&name, Arc::clone(&broker.config), NOW).expect("made");
+    append(&log, "new");
+    // The process is killed before the checkpoints' time has come.
+    drop((manager, log));
+    let manager = broker.start();
+    assert_eq!(values(&manager.get(&name).expect("there")), ["new"]);
+}
