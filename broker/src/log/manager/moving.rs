@@ -289,6 +289,7 @@ impl LogManager {
 
     /// Goes on with the copies that were found. What a crash left of one is not worth a long look: it is made anew.
     pub(super) fn resume_moves(&self, copies: Vec<FoundCopy>, now_ms: i64) {
+        let mut unfinished = Vec::new();
         for FoundCopy { dir, name, partition, was_clean } in copies {
             if dir.failure().is_some() {
                 continue;
@@ -316,6 +317,10 @@ impl LogManager {
                 }
             }
             self.discard_folder(&dir, &dir.inside(&name), &partition, now_ms);
+            unfinished.push((partition, dir));
+        }
+        // Only now, as a new copy may get the name of one that was found: the clock may have gone back.
+        for (partition, dir) in unfinished {
             if !self.is_moving(&partition)
                 && let Err(error) = self.move_to(&partition, dir.path(), now_ms)
             {

@@ -172,6 +172,11 @@ impl Ledger {
         self.jobs.told(job, result.as_ref().copied());
     }
 
+    /// How many jobs were begun to be put in, and are not known to be done.
+    pub(super) fn jobs_waiting(&self) -> usize {
+        (self.jobs.started.len() - self.jobs.failed.len()).saturating_sub(self.consumed.len())
+    }
+
     pub(super) fn holds_job(&mut self, job: u64) {
         if !self.held.insert(job) {
             self.reached.push("a job was had before");
