@@ -62,6 +62,8 @@ struct State {
     /// `None`: this broker does not lead the partition.
     leadership: Option<Leadership>,
     settings: Arc<TopicSettings>,
+    /// How many replicas the partition has.
+    replica_count: usize,
     /// Readers that wait for more.
     readers: Vec<Weak<Notify>>,
 }
@@ -94,7 +96,7 @@ impl Replica {
 
     /// How many replicas must be in sync for records to be acknowledged by all.
     pub fn min_in_sync(&self) -> usize {
-        self.lock().settings.min_insync_replicas
+        self.lock().min_in_sync()
     }
 
     /// Appends records, of a producer or of one of this broker's coordinators.
@@ -138,7 +140,7 @@ impl Replica {
         state: &'a mut State,
         acks_all: bool,
     ) -> Result<&'a mut Leadership, AppendFailure> {
-        let min_in_sync = state.settings.min_insync_replicas;
+        let min_in_sync = state.min_in_sync();
         let Some(leadership) = &mut state.leadership else {
             return Err(AppendFailure::Refused(self.no_leader()));
         };
@@ -212,8 +214,10 @@ impl Replica {
         state.readers.push(Arc::downgrade(reader));
     }
 
-    fn lead(&self, me: i32, new: &PartitionState) -> Result<(), LogError> {
+    fn lead(&self, me: i32, order: &PartitionOrder) -> Result<(), LogError> {
+        let new = &order.state;
         let mut state = self.lock();
+        state.replica_count = order.replicas.len();
         let mut log = self.log.lock()?;
         let end = log.end_offset();
         match &mut state.leadership {
@@ -248,6 +252,11 @@ impl Replica {
 }
 
 impl State {
+    /// Never more than there are: a partition whose topic asks for more would take nothing.
+    fn min_in_sync(&self) -> usize {
+        self.settings.min_insync_replicas.min(self.replica_count)
+    }
+
     fn wake(&mut self) {
         for reader in self.readers.drain(..) {
             if let Some(reader) = reader.upgrade() {
@@ -314,7 +323,7 @@ impl Replicas {
             Some(replica) => replica,
             None => self.open(name, order, settings, now_ms)?,
         };
-        replica.lead(self.me, &order.state).inspect_err(|error| replica.log.note(error))
+        replica.lead(self.me, order).inspect_err(|error| replica.log.note(error))
     }
 
     fn open(
@@ -335,7 +344,12 @@ impl Replicas {
         if !order.topic_id.is_zero() {
             log.lock()?.set_topic_id(crate::log::checkpoint::TopicId(order.topic_id.0))?;
         }
-        let state = Mutex::new(State { leadership: None, settings, readers: Vec::new() });
+        let state = Mutex::new(State {
+            leadership: None,
+            settings,
+            replica_count: order.replicas.len(),
+            readers: Vec::new(),
+        });
         let replica = Arc::new(Replica { name: name.clone(), log, state });
         let mut replicas = self.replicas.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(replicas.entry(name).or_insert(replica)))

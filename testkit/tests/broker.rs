@@ -6,6 +6,13 @@ mod wire;
 
 use bytes::Bytes;
 use client::wire::kafka::batch::BatchOptions;
+use client::wire::kafka::messages::create_topics::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use client::wire::kafka::messages::delete_acls::{DeleteAclsFilter, DeleteAclsRequest};
+use client::wire::kafka::messages::delete_groups::DeleteGroupsRequest;
+use client::wire::kafka::messages::describe_acls::DescribeAclsRequest;
+use client::wire::kafka::messages::describe_groups::DescribeGroupsRequest;
 use client::wire::kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use client::wire::kafka::messages::find_coordinator::FindCoordinatorRequest;
 use client::wire::kafka::messages::init_producer_id::InitProducerIdRequest;
@@ -294,6 +301,76 @@ async fn garbage_ends_one_connection_and_nothing_else() {
     damaged[last] ^= 1;
     assert_eq!(wire.produce("t", damaged.into()).await.0, ErrorCode::CORRUPT_MESSAGE);
     assert_eq!(wire.produce("t", Bytes::new()).await.0, ErrorCode::INVALID_RECORD);
+    assert_eq!(wire.produce("t", batch(&["a"])).await, (ErrorCode::NONE, 0));
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_authorizer_anybody_may_do_anything_and_there_are_no_rules() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    wire.create("t").await;
+    let bits = |operations: &[i32]| operations.iter().map(|operation| 1 << operation).sum::<i32>();
+    let topics =
+        ["t", "unknown"].map(|name| MetadataRequestTopic { name: Some(name.into()), ..Default::default() });
+    let mut request = MetadataRequest {
+        topics: Some(topics.to_vec()),
+        allow_auto_topic_creation: false,
+        include_cluster_authorized_operations: true,
+        include_topic_authorized_operations: true,
+    };
+    let told = wire.ask(&request, 9).await;
+    assert_eq!(told.cluster_authorized_operations, bits(&[5, 7, 8, 9, 10, 11, 12]));
+    for topic in told.topics {
+        assert_eq!(topic.topic_authorized_operations, bits(&[3, 4, 5, 6, 7, 8, 10, 11]));
+    }
+    request.include_topic_authorized_operations = false;
+    assert_eq!(wire.ask(&request, 9).await.topics[0].topic_authorized_operations, i32::MIN);
+    // Java's clients name nothing beside an id, which is not the same as no name.
+    let topic_id = wire.ask(&request, 12).await.topics[0].topic_id;
+    let by_id = MetadataRequestTopic { name: Some("".into()), topic_id };
+    request.topics = Some(vec![by_id]);
+    let told = wire.ask(&request, 12).await;
+    assert_eq!((told.topics[0].error_code, told.topics[0].name.as_deref()), (ErrorCode::NONE, Some("t")));
+    let find = FindCoordinatorRequest { key: "unknown".into(), ..Default::default() };
+    assert_eq!(wire.ask(&find, 3).await.error_code, ErrorCode::NONE);
+    let groups =
+        DescribeGroupsRequest { groups: vec!["unknown".into()], include_authorized_operations: true };
+    let told = wire.ask(&groups, 5).await;
+    assert_eq!(told.groups[0].authorized_operations, bits(&[3, 6, 8]));
+    let told = wire.ask(&DescribeAclsRequest::default(), 3).await;
+    assert_eq!(told.error_code, ErrorCode::SECURITY_DISABLED);
+    let filters = vec![DeleteAclsFilter::default(); 2];
+    let told = wire.ask(&DeleteAclsRequest { filters }, 3).await;
+    let codes: Vec<_> = told.filter_results.iter().map(|result| result.error_code).collect();
+    assert_eq!(codes, [ErrorCode::SECURITY_DISABLED; 2]);
+    let told = wire.ask(&DeleteGroupsRequest { group_names: vec!["".into()] }, 2).await;
+    assert_eq!(told.results[0].error_code, ErrorCode::GROUP_ID_NOT_FOUND);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_may_ask_for_more_replicas_in_sync_than_it_has() {
+    let Some(coordinator) = start(Options::for_tests()) else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = start_broker(&coordinator, data.path(), &[]).await;
+    let mut wire = Wire::to(&broker).await;
+    let config = CreatableTopicConfig { name: "min.insync.replicas".into(), value: Some("3".into()) };
+    let topic = CreatableTopic {
+        name: "t".into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        configs: vec![config],
+        ..Default::default()
+    };
+    let mut request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, validate_only: true };
+    let would = wire.ask(&request, 7).await;
+    assert_eq!((would.topics[0].error_code, would.topics[0].topic_id.is_zero()), (ErrorCode::NONE, true));
+    request.validate_only = false;
+    let made = wire.ask(&request, 7).await;
+    assert_eq!((made.topics[0].error_code, made.topics[0].topic_id.is_zero()), (ErrorCode::NONE, false));
     assert_eq!(wire.produce("t", batch(&["a"])).await, (ErrorCode::NONE, 0));
     broker.stop().await;
 }

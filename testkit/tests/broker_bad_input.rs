@@ -18,7 +18,7 @@ use testkit::badinput::Mutations;
 use testkit::badinput::broker::{
     Input, MESSAGE_BYTES_MAX, Outcome, TOPIC, ask, good_requests, largest_counts, request_of, run, table,
 };
-use testkit::process::{Kafka, Kind, Need, Options, Server, skip_or_fail};
+use testkit::process::{Kafka, Kind, Need, Options, Server, has_or_fails};
 use testkit::raw::{Connection, Next};
 use wire::{address, start_broker};
 
@@ -45,7 +45,7 @@ async fn start(coordinator: &Server, data: &std::path::Path, more: &[(&str, &str
     if !wants_kafka {
         return Some(Target::Ours(Box::new(start_broker(coordinator, data, more).await)));
     }
-    if !skip_or_fail("bad input to Apache Kafka", &[Need::Java, Need::Maven]) {
+    if !has_or_fails("bad input to Apache Kafka", &[Need::Java, Need::Maven]) {
         return None;
     }
     let connect = format!("{}/cluster", coordinator.connect_string());

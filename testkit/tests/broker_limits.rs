@@ -615,6 +615,15 @@ async fn what_happened_shows_in_the_metrics() {
         "kafka_server_kafkaserver_brokerstate 3",
         "kafka_server_fetchsessioncache_numincrementalfetchsessions 0",
         "kafka_network_requestmetrics_requestbytes_count{request=\"Produce\"} 2",
+        "kafka_server_socket_server_metrics_connection_close_total 1",
+        "kafka_network_socketserver_expiredconnectionskilledcount 0",
+        "kafka_server_fetchsessioncache_incrementalfetchsessionevictions_total 0",
+        "kafka_server_replicamanager_produceridcount 0",
+        "kafka_server_sessionexpirelistener_zookeeperdisconnects_total 0",
+        "kafka_server_sessionexpirelistener_zookeeperexpires_total 0",
+        "kafka_server_group_coordinator_metrics_group_completed_rebalance_count 0",
+        "kafka_server_group_coordinator_metrics_offset_commit_count 0",
+        "kafka_log_logcleanermanager_max_dirty_percent 0",
     ] {
         assert!(told.lines().any(|told| told == line), "{line} is missing in\n{told}");
     }
@@ -623,6 +632,10 @@ async fn what_happened_shows_in_the_metrics() {
         line.trim().parse::<f64>().expect("a number")
     };
     assert!(value("kafka_network_requestmetrics_totaltimems{request=\"Produce\",quantile=\"0.99\"}") > 0.0);
+    assert!(value("kafka_server_socket_server_metrics_connection_creation_total") >= 3.0);
+    let uncleanable = "kafka_log_logcleanermanager_uncleanable_partitions_count{logDirectory=";
+    assert!(told.lines().any(|line| line.starts_with(uncleanable) && line.ends_with("} 0")), "{told}");
+    assert!(value("kafka_log_logflushstats_logflushrateandtimems_count") >= 0.0);
     let bytes = value("kafka_server_brokertopicmetrics_bytesin_total{topic=\"t\"}");
     assert_eq!(value("kafka_server_brokertopicmetrics_bytesout_total{topic=\"t\"}"), bytes);
     assert_eq!(value("kafka_log_log_size{topic=\"t\",partition=\"0\"}"), bytes);

@@ -9,7 +9,9 @@ use client::zk::Error;
 use super::Context;
 use super::configs::{Refusal, Resource};
 use crate::config::settings::{self, Kind, Setting};
-use crate::config::{ConnectionLimits, TOPIC_ONLY, of_listener, tls_configs, topic_settings};
+use crate::config::{
+    ConnectionLimits, TOPIC_ONLY, default_settings, new_topic_settings, of_listener, tls_configs,
+};
 use crate::net::tls::server_config;
 use crate::registry::RegistryError;
 use crate::server::Broker;
@@ -241,8 +243,10 @@ async fn change(
 fn check(broker: &Broker, resource: &Resource, settings: &Settings) -> Result<(), Refusal> {
     let invalid = |why: String| (ErrorCode::INVALID_CONFIG, why);
     if matches!(resource, Resource::Topic(_)) {
-        return topic_settings(settings, &broker.topic_configs.broker()).map(drop).map_err(invalid);
+        return new_topic_settings(settings, &broker.topic_configs.broker()).map(drop).map_err(invalid);
     }
+    // So says Kafka, of brokers.
+    let wrong = |why: String| (ErrorCode::INVALID_REQUEST, why);
     let mut fixed = BTreeSet::new();
     let listeners = &broker.config.listeners;
     for (name, value) in settings {
@@ -253,13 +257,13 @@ fn check(broker: &Broker, resource: &Resource, settings: &Settings) -> Result<()
             continue;
         }
         match settings::find(name) {
-            Some(setting) if setting.is_dynamic() => setting.check(value).map_err(invalid)?,
+            Some(setting) if setting.is_dynamic() => setting.check(value).map_err(wrong)?,
             Some(Setting { name, .. }) => {
                 fixed.insert(*name);
             }
             None if settings::THROTTLES.contains(&name.as_str()) => {
                 if value.parse::<u64>().is_err() {
-                    return Err(invalid(format!("{name}={value}: a number of bytes per second is allowed")));
+                    return Err(wrong(format!("{name}={value}: a number of bytes per second is allowed")));
                 }
             }
             None => return Err(invalid(format!("{name} is not a setting of brokers"))),
@@ -274,12 +278,11 @@ fn check(broker: &Broker, resource: &Resource, settings: &Settings) -> Result<()
     }
     // What the change comes to must be a default for topics, limits that make sense, and certificates that can be read.
     let values = broker.config.values.overlaid(settings);
-    topic_settings(&BTreeMap::new(), &values).map_err(invalid)?;
-    ConnectionLimits::of(&values).map_err(invalid)?;
+    default_settings(&values).map_err(wrong)?;
+    ConnectionLimits::of(&values).map_err(wrong)?;
     if *resource == Resource::ThisBroker {
-        let refused = |why: String| (ErrorCode::INVALID_REQUEST, why);
-        for config in tls_configs(&values, listeners).map_err(refused)?.values() {
-            server_config(config).map_err(refused)?;
+        for config in tls_configs(&values, listeners).map_err(wrong)?.values() {
+            server_config(config).map_err(wrong)?;
         }
     }
     Ok(())

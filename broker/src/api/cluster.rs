@@ -9,6 +9,7 @@ use client::wire::kafka::messages::list_partition_reassignments::*;
 use client::wire::kafka::{ErrorCode, Str};
 
 use super::Context;
+use super::acls::Operations;
 use crate::cluster::{Assignment, Image};
 use crate::controller::{Answer, PartitionName};
 use crate::registry::RegistryError;
@@ -16,9 +17,6 @@ use crate::server::controlling::Request;
 
 /// Brokers rather than controllers, which a client can ask for where these are servers of their own.
 const BROKERS: i8 = 1;
-/// What may be done to a cluster, as the protocol numbers operations: create, alter, describe, cluster action, describe and
-/// alter configs, idempotent write. Without an authorizer anybody may.
-const ALL_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
 
 pub(super) async fn describe(
     context: &Context<'_>,
@@ -46,10 +44,8 @@ pub(super) async fn describe(
         cluster_id: context.broker.cluster_id.as_str().into(),
         controller_id: image.controller.unwrap_or(-1),
         brokers: brokers.collect(),
-        cluster_authorized_operations: match request.include_cluster_authorized_operations {
-            true => ALL_OPERATIONS,
-            false => i32::MIN,
-        },
+        cluster_authorized_operations: Operations::Cluster
+            .if_asked(request.include_cluster_authorized_operations),
         ..Default::default()
     }
 }

@@ -144,7 +144,9 @@ async fn look_up(
         }
         Resource::Loggers => Ok(vec![DescribeConfigsResourceResult {
             name: "root".into(),
-            value: Some(tracing::level_filters::LevelFilter::current().to_string().into()),
+            value: Some(
+                tracing::level_filters::LevelFilter::current().to_string().to_ascii_uppercase().into(),
+            ),
             // The level is set at the start.
             read_only: true,
             config_source: FROM_LOGGER,
@@ -215,13 +217,12 @@ fn entry(
     read_only: bool,
 ) -> DescribeConfigsResourceResult {
     let is_sensitive = kind == Kind::Password;
-    if is_sensitive {
-        synonyms.iter_mut().for_each(|synonym| synonym.value = None);
-    }
+    let show = |value: Option<Str>| value.filter(|_| !is_sensitive).map(|value| shown(kind, &value));
+    synonyms.iter_mut().for_each(|synonym| synonym.value = show(synonym.value.take()));
     let config_source = synonyms.first().map_or(FROM_DEFAULT, |synonym| synonym.source);
     DescribeConfigsResourceResult {
         name: name.into(),
-        value: value.filter(|_| !is_sensitive),
+        value: show(value),
         read_only,
         is_default: config_source == FROM_DEFAULT,
         config_source,
@@ -229,6 +230,16 @@ fn entry(
         synonyms,
         config_type: type_of(Some(kind)),
         documentation: None,
+    }
+}
+
+/// A value as it was understood, however it was written.
+fn shown(kind: Kind, value: &str) -> Str {
+    match kind {
+        Kind::Bool => value.trim().to_ascii_lowercase().as_str().into(),
+        Kind::Int | Kind::Long | Kind::Double => value.trim().into(),
+        Kind::List => value.split(',').map(str::trim).collect::<Vec<_>>().join(",").as_str().into(),
+        Kind::Text | Kind::Password => value.into(),
     }
 }
 

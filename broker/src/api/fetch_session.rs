@@ -52,6 +52,7 @@ pub struct FetchSessions {
     sessions: BTreeMap<i32, Session>,
     sessions_max: usize,
     last_id: i32,
+    evicted: u64,
 }
 
 /// What one request reads.
@@ -66,7 +67,7 @@ pub struct Plan {
 
 impl FetchSessions {
     pub fn new(sessions_max: usize) -> FetchSessions {
-        FetchSessions { sessions: BTreeMap::new(), sessions_max, last_id: 0 }
+        FetchSessions { sessions: BTreeMap::new(), sessions_max, last_id: 0, evicted: 0 }
     }
 
     /// How many there are, for people who watch.
@@ -77,6 +78,11 @@ impl FetchSessions {
     /// How many partitions they read, for the same people.
     pub fn partition_count(&self) -> usize {
         self.sessions.values().map(|session| session.readings.len()).sum()
+    }
+
+    /// How many made room for others, for the same people.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     pub fn is_empty(&self) -> bool {
@@ -128,6 +134,7 @@ impl FetchSessions {
             match idle {
                 Some((&id, session)) if now_ms.saturating_sub(session.used_ms) > IDLE_MS => {
                     self.sessions.remove(&id);
+                    self.evicted += 1;
                 }
                 _ => return 0,
             }

@@ -12,6 +12,7 @@ use client::wire::kafka::messages::list_groups::{ListGroupsRequest, ListGroupsRe
 use client::wire::kafka::messages::sync_group::*;
 use client::wire::kafka::{ErrorCode, Str};
 
+use super::acls::Operations;
 use super::{Context, topics};
 use crate::cluster::OFFSETS_TOPIC;
 use crate::group::{self, Answer, Join, JoinedAs, Leaver, Sync, Voice};
@@ -243,11 +244,17 @@ pub(super) async fn describe(
     context: &Context<'_>,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
+    let authorized_operations = Operations::Group.if_asked(request.include_authorized_operations);
     let groups = request.groups.into_iter().map(|name| {
         let described = context.broker.groups.look(|groups| groups.describe(&name));
         match described {
             Err(error_code) => DescribedGroup { error_code, group_id: name, ..Default::default() },
-            Ok(None) => DescribedGroup { group_id: name, group_state: "Dead".into(), ..Default::default() },
+            Ok(None) => DescribedGroup {
+                group_id: name,
+                group_state: "Dead".into(),
+                authorized_operations,
+                ..Default::default()
+            },
             Ok(Some(group)) => DescribedGroup {
                 group_id: name,
                 group_state: group.state.name().into(),
@@ -265,6 +272,7 @@ pub(super) async fn describe(
                         member_assignment: member.assignment,
                     })
                     .collect(),
+                authorized_operations,
                 ..Default::default()
             },
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use client::wire::kafka::messages::metadata::*;
 use client::wire::kafka::{ErrorCode, Str};
 
+use super::acls::Operations;
 use super::{Context, topics};
 use crate::cluster::OFFSETS_TOPIC;
 use crate::cluster::{Image, NO_LEADER, TopicImage};
@@ -23,18 +24,24 @@ pub(super) async fn handle(context: &Context<'_>, request: MetadataRequest) -> M
         create_missing(context, &asked).await;
     }
     let image = context.broker.image();
-    let topics = if wants_all {
+    let mut topics: Vec<_> = if wants_all {
         image.topics.iter().map(|(name, topic)| describe(context, &image, name, topic)).collect()
     } else {
         let mut seen = BTreeSet::new();
         let once = asked.iter().filter(|topic| seen.insert((topic.name.as_deref(), topic.topic_id)));
         once.map(|topic| find(context, &image, topic)).collect()
     };
+    for topic in &mut topics {
+        topic.topic_authorized_operations =
+            Operations::Topic.if_asked(request.include_topic_authorized_operations);
+    }
     MetadataResponse {
         brokers: brokers(context, &image),
         cluster_id: Some(context.broker.cluster_id.as_str().into()),
         controller_id: image.controller.unwrap_or(-1),
         topics,
+        cluster_authorized_operations: Operations::Cluster
+            .if_asked(request.include_cluster_authorized_operations),
         ..Default::default()
     }
 }
@@ -42,7 +49,8 @@ pub(super) async fn handle(context: &Context<'_>, request: MetadataRequest) -> M
 /// Makes topics that were asked for and do not exist.
 async fn create_missing(context: &Context<'_>, asked: &[MetadataRequestTopic]) {
     let image = context.broker.image();
-    let named = asked.iter().filter_map(|topic| topic.name.as_deref());
+    let named =
+        asked.iter().filter(|topic| topic.topic_id.is_zero()).filter_map(|topic| topic.name.as_deref());
     let missing: Vec<String> = named
         .filter(|name| !image.topics.contains_key(*name) && topics::check_name(name).is_ok())
         // Without transactions it would be a topic like any other, and in the way later.
@@ -73,13 +81,15 @@ fn brokers(context: &Context<'_>, image: &Image) -> Vec<MetadataResponseBroker> 
 }
 
 fn find(context: &Context<'_>, image: &Image, asked: &MetadataRequestTopic) -> MetadataResponseTopic {
+    // Java's clients send an empty name beside an id.
+    let asked_name = asked.name.as_ref().filter(|_| asked.topic_id.is_zero());
     let missing = |error_code| MetadataResponseTopic {
         error_code,
-        name: asked.name.clone().or_else(|| (context.version() < 12).then(Str::default)),
+        name: asked_name.cloned().or_else(|| (context.version() < 12).then(Str::default)),
         topic_id: asked.topic_id,
         ..Default::default()
     };
-    match &asked.name {
+    match asked_name {
         Some(name) => match image.topics.get(name.as_str()) {
             Some(topic) => describe(context, image, name, topic),
             None if topics::check_name(name).is_err() => missing(ErrorCode::INVALID_TOPIC_EXCEPTION),

@@ -3,6 +3,7 @@
 //! One function a request, in a file a family. A handler decides nothing that a core could: it looks things up, asks, waits,
 //! and says it in the protocol's words.
 
+mod acls;
 mod alter_configs;
 mod api_versions;
 mod client_quotas;
@@ -125,6 +126,9 @@ served! {
     ElectLeaders => cluster::elect_leaders;
     AlterPartitionReassignments => cluster::reassign;
     ListPartitionReassignments => cluster::list_reassignments;
+    DescribeAcls => acls::describe;
+    CreateAcls => acls::create;
+    DeleteAcls => acls::delete;
     DescribeClientQuotas => client_quotas::describe;
     AlterClientQuotas => client_quotas::alter;
 }

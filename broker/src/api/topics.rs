@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Context;
 use crate::cluster::{Assignment, Image, NO_LEADER, OFFSETS_TOPIC};
-use crate::config::topic_settings;
+use crate::config::new_topic_settings;
 use crate::controller::place;
 use crate::limits;
 use crate::registry::{Registry, RegistryError};
@@ -106,7 +106,7 @@ fn plan(broker: &Broker, image: &Image, name: &str, new: NewTopic) -> Result<Pla
             format!("topic '{name}' collides with existing topic '{other}': '.' and '_' are one in metrics"),
         );
     }
-    topic_settings(&new.configs, &broker.topic_configs.broker())
+    new_topic_settings(&new.configs, &broker.topic_configs.broker())
         .or_else(|why| refuse(ErrorCode::INVALID_CONFIG, why))?;
     let replicas = if new.assignment.is_empty() {
         let partitions = new.partitions.unwrap_or(broker.config.topics.partitions);
@@ -227,7 +227,7 @@ pub(super) async fn create(context: &Context<'_>, request: CreateTopicsRequest) 
         {
             waiting.push((name.as_str().to_owned(), planned.assignment.replicas.len(), results.len()));
         }
-        results.push(creation_result(broker, name, made));
+        results.push(creation_result(broker, name, made, request.validate_only));
     }
     for (name, partitions, index) in waiting {
         if !broker.wait_until(deadline, |image| is_ready(image, &name, partitions)).await {
@@ -282,13 +282,19 @@ async fn create_one(
     Ok(planned)
 }
 
-fn creation_result(broker: &Broker, name: Str, made: Result<Planned, Refusal>) -> CreatableTopicResult {
+fn creation_result(
+    broker: &Broker,
+    name: Str,
+    made: Result<Planned, Refusal>,
+    validate_only: bool,
+) -> CreatableTopicResult {
     match made {
         Ok(planned) => {
             let replicas = planned.assignment.replicas.values().next().map_or(0, Vec::len);
             CreatableTopicResult {
                 name,
-                topic_id: planned.assignment.topic_id.unwrap_or_default(),
+                // One that was not made has none.
+                topic_id: planned.assignment.topic_id.filter(|_| !validate_only).unwrap_or_default(),
                 num_partitions: planned.assignment.replicas.len() as i32,
                 replication_factor: replicas as i16,
                 configs: Some(super::configs::of_new_topic(broker, &planned.configs)),

@@ -21,7 +21,7 @@ pub use listeners::{Listener, Listeners, Protocol};
 pub use settings::{MOVED_BYTES, UNCLEAN};
 pub use sources::{Origin, Sources, Values};
 pub use tls::{ClientAuth, TlsConfig, of_listener, tls_configs};
-pub use topic::{TOPIC_ONLY, TopicSettings, topic_settings};
+pub use topic::{TOPIC_ONLY, TopicSettings, default_settings, new_topic_settings, topic_settings};
 
 use crate::quota::Windows;
 use crate::{group, limits};
@@ -156,7 +156,8 @@ fn resolve(values: Values, problems: &mut Problems) -> Config {
     // Each client that has a limit is remembered window by window.
     const WINDOWS_MAX: i64 = 1000;
     // Refuses what cannot be the default of any topic.
-    topic::resolve(&values, problems);
+    let defaults = topic::resolve(&values, problems);
+    topic::check_defaults(&values, &defaults, problems);
     connections::resolve(&values, problems);
     let listeners = listeners::resolve(&values, problems);
     if listeners.bind.is_empty() && problems.errors.is_empty() {

@@ -57,8 +57,15 @@ impl Setting {
 
     /// Whether the text is a value of this kind; or what is wrong with it, for people.
     pub fn check(&self, value: &str) -> Result<(), String> {
+        self.kind.check(self.name, value)
+    }
+}
+
+impl Kind {
+    /// Whether the text is a value of this kind; or what is wrong with it, for people who know the setting by this name.
+    pub fn check(self, name: &str, value: &str) -> Result<(), String> {
         let value = value.trim();
-        let (is_right, allowed) = match self.kind {
+        let (is_right, allowed) = match self {
             Kind::Bool => {
                 (value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false"), "true or false")
             }
@@ -67,7 +74,7 @@ impl Setting {
             Kind::Double => (value.parse::<f64>().is_ok(), "a number"),
             Kind::Text | Kind::List | Kind::Password => return Ok(()),
         };
-        if is_right { Ok(()) } else { Err(format!("{}={value}: {allowed} is allowed", self.name)) }
+        if is_right { Ok(()) } else { Err(format!("{name}={value}: {allowed} is allowed")) }
     }
 }
 
@@ -198,7 +205,7 @@ pub const SETTINGS: &[Setting] = &[
     row("max.connections.per.ip", Int, Some("2147483647"), Cluster, Honoured),
     row("max.connections.per.ip.overrides", Text, Some(""), Cluster, Honoured),
     row("max.connection.creation.rate", Int, Some("2147483647"), Cluster, Honoured),
-    row("connections.max.idle.ms", Int, Some("600000"), Fixed, Honoured),
+    row("connections.max.idle.ms", Long, Some("600000"), Fixed, Honoured),
     row("connection.failed.authentication.delay.ms", Int, Some("100"), Fixed, Idle(SASL)),
     row("request.timeout.ms", Int, Some("30000"), Fixed, Idle(LATER)),
     row("auto.create.topics.enable", Bool, Some("true"), Fixed, Honoured),
@@ -209,20 +216,20 @@ pub const SETTINGS: &[Setting] = &[
     row("alter.config.policy.class.name", Text, None, Fixed, Idle(PLUGIN)),
     both(UNCLEAN, UNCLEAN, Bool, Some("false"), Honoured),
     row("auto.leader.rebalance.enable", Bool, Some("true"), Fixed, Idle(REPLICATION)),
-    row("leader.imbalance.check.interval.seconds", Int, Some("300"), Fixed, Idle(REPLICATION)),
+    row("leader.imbalance.check.interval.seconds", Long, Some("300"), Fixed, Idle(REPLICATION)),
     row("leader.imbalance.per.broker.percentage", Int, Some("10"), Fixed, Idle(REPLICATION)),
     row("controlled.shutdown.enable", Bool, Some("true"), Fixed, Idle(REPLICATION)),
     row("controlled.shutdown.max.retries", Int, Some("3"), Fixed, Idle(REPLICATION)),
-    row("controlled.shutdown.retry.backoff.ms", Int, Some("5000"), Fixed, Idle(REPLICATION)),
+    row("controlled.shutdown.retry.backoff.ms", Long, Some("5000"), Fixed, Idle(REPLICATION)),
     both("min.insync.replicas", "min.insync.replicas", Int, Some("1"), Honoured),
-    row("replica.lag.time.max.ms", Int, Some("30000"), Fixed, Idle(REPLICATION)),
+    row("replica.lag.time.max.ms", Long, Some("30000"), Fixed, Idle(REPLICATION)),
     row("replica.fetch.max.bytes", Int, Some("1048576"), Fixed, Idle(REPLICATION)),
     row("replica.fetch.response.max.bytes", Int, Some("10485760"), Fixed, Idle(REPLICATION)),
     row("replica.fetch.min.bytes", Int, Some("1"), Fixed, Idle(REPLICATION)),
     row("replica.fetch.wait.max.ms", Int, Some("500"), Fixed, Idle(REPLICATION)),
     row("replica.fetch.backoff.ms", Int, Some("1000"), Fixed, Idle(REPLICATION)),
     row("replica.socket.timeout.ms", Int, Some("30000"), Fixed, Idle(REPLICATION)),
-    row("replica.high.watermark.checkpoint.interval.ms", Int, Some("5000"), Fixed, Honoured),
+    row("replica.high.watermark.checkpoint.interval.ms", Long, Some("5000"), Fixed, Honoured),
     row("replica.selector.class", Text, None, Fixed, Idle(PLUGIN)),
     row("num.replica.fetchers", Int, Some("1"), Cluster, Idle(REPLICATION)),
     row(
@@ -286,8 +293,8 @@ pub const SETTINGS: &[Setting] = &[
     both("log.flush.interval.messages", "flush.messages", Long, Some("9223372036854775807"), Honoured),
     both("log.flush.interval.ms", "flush.ms", Long, None, Honoured),
     row("log.flush.scheduler.interval.ms", Long, Some("9223372036854775807"), Fixed, Idle(LATER)),
-    row("log.flush.offset.checkpoint.interval.ms", Long, Some("60000"), Fixed, Honoured),
-    row("log.flush.start.offset.checkpoint.interval.ms", Long, Some("60000"), Fixed, Honoured),
+    row("log.flush.offset.checkpoint.interval.ms", Int, Some("60000"), Fixed, Honoured),
+    row("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000"), Fixed, Honoured),
     row("log.retention.hours", Int, Some("168"), Fixed, Honoured),
     row("log.retention.minutes", Int, None, Fixed, Honoured),
     both("log.retention.ms", "retention.ms", Long, None, Honoured),
@@ -321,7 +328,7 @@ pub const SETTINGS: &[Setting] = &[
     row("offsets.topic.replication.factor", Int, Some("3"), Fixed, Honoured),
     row("offsets.topic.segment.bytes", Int, Some("104857600"), Fixed, Honoured),
     row("offsets.retention.minutes", Int, Some("10080"), Fixed, Honoured),
-    row("offsets.retention.check.interval.ms", Int, Some("600000"), Fixed, Honoured),
+    row("offsets.retention.check.interval.ms", Long, Some("600000"), Fixed, Honoured),
     row("offsets.commit.timeout.ms", Int, Some("5000"), Fixed, Idle(REPLICATION)),
     row("offset.metadata.max.bytes", Int, Some("4096"), Fixed, Honoured),
     row("group.initial.rebalance.delay.ms", Int, Some("3000"), Fixed, Honoured),
@@ -350,7 +357,7 @@ pub const SETTINGS: &[Setting] = &[
     row("sasl.enabled.mechanisms", List, Some("GSSAPI"), PerBroker, Idle(SASL)),
     row("sasl.mechanism.inter.broker.protocol", Text, Some("GSSAPI"), PerBroker, Idle(SASL)),
     row("sasl.jaas.config", Password, None, PerBroker, Idle(SASL)),
-    row("connections.max.reauth.ms", Int, Some("0"), Fixed, Idle(SASL)),
+    row("connections.max.reauth.ms", Long, Some("0"), Fixed, Idle(SASL)),
     row("sasl.server.max.receive.size", Int, Some("524288"), Fixed, Idle(SASL)),
     row("ssl.keystore.location", Text, None, PerBroker, Honoured),
     row("ssl.keystore.type", Text, Some("JKS"), PerBroker, Honoured),

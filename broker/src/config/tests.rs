@@ -132,6 +132,52 @@ fn topics_override_what_the_broker_says() {
 }
 
 #[test]
+fn settings_of_topics_that_change_nothing_are_checked_all_the_same() {
+    let values = load(&[("zookeeper.connect", "localhost:2181")], &[]).0.expect("good").values;
+    let check = |name: &str, value: &str| {
+        new_topic_settings(&BTreeMap::from([(name.to_owned(), value.to_owned())]), &values).map(|_| ())
+    };
+    let good = [
+        ("cleanup.policy", ""),
+        ("preallocate", "TRUE"),
+        ("remote.storage.enable", "false"),
+        ("local.retention.ms", "-2"),
+        ("leader.replication.throttled.replicas", "0:1,12:3"),
+        ("follower.replication.throttled.replicas", "*"),
+        ("message.format.version", "0.11.0"),
+        ("message.format.version", "2.8-IV1"),
+        ("message.format.version", "2.5.1"),
+        ("retention.bytes", "-7"),
+        ("retention.ms", "0"),
+    ];
+    for (name, value) in good {
+        assert_eq!(check(name, value), Ok(()));
+    }
+    let bad = [
+        ("cleanup.policy", "delete,keep"),
+        ("preallocate", "yes"),
+        ("remote.storage.enable", "true"),
+        ("message.downconversion.enable", "1"),
+        ("local.retention.bytes", "-3"),
+        ("leader.replication.throttled.replicas", "0:1,all"),
+        ("follower.replication.throttled.replicas", "0:1:2"),
+        ("message.format.version", "0.9"),
+        ("message.format.version", "3.10"),
+    ];
+    for (name, value) in bad {
+        let why = check(name, value).expect_err(name);
+        assert!(why.starts_with(&format!("{name}={value}")), "{why}");
+    }
+    let lags = [("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5")];
+    let lags = lags.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let why = new_topic_settings(&lags, &values).map(|_| ()).expect_err("they contradict each other");
+    assert!(topic_settings(&lags, &values).is_ok(), "who has them already keeps the others, too");
+    assert_eq!(why, "min.compaction.lag.ms=10 is more than max.compaction.lag.ms=5");
+    let at_once = [("zookeeper.connect", "localhost:2181"), ("log.retention.minutes", "0")];
+    assert!(load(&at_once, &[]).0.is_none(), "no topic would keep anything");
+}
+
+#[test]
 fn the_older_limit_of_timestamps_holds_where_no_newer_one_is_set() {
     let limits = |flags: &[(&str, &str)], topic: &[(&str, &str)]| {
         let flags = [&[("zookeeper.connect", "localhost:2181")], flags].concat();

@@ -65,6 +65,76 @@ pub fn topic_settings(
     }
 }
 
+/// The same for overrides that somebody wants to set, of which more is asked than of those that are there: nothing is lost by
+/// a refusal.
+pub fn new_topic_settings(
+    overrides: &BTreeMap<String, String>,
+    broker: &Values,
+) -> Result<TopicSettings, String> {
+    for (name, value) in overrides {
+        if let Some(setting) = settings::find_topic(name) {
+            setting.kind.check(name, value)?;
+        } else if let Some((_, kind, _)) = TOPIC_ONLY.iter().find(|(known, ..)| known == name) {
+            kind.check(name, value)?;
+            check_topic_only(name, value.trim())?;
+        }
+    }
+    let settings = topic_settings(overrides, broker)?;
+    let TopicConfig { min_compaction_lag_ms: min, max_compaction_lag_ms: max, .. } = settings.log;
+    if min > max {
+        return Err(format!("min.compaction.lag.ms={min} is more than max.compaction.lag.ms={max}"));
+    }
+    Ok(settings)
+}
+
+/// What Kafka refuses, too, though most of it changes nothing here.
+fn check_topic_only(name: &str, value: &str) -> Result<(), String> {
+    let allowed = match name {
+        "remote.storage.enable" if value.eq_ignore_ascii_case("true") => "there is no tiered storage; false",
+        "local.retention.ms" | "local.retention.bytes"
+            if value.parse::<i64>().is_ok_and(|number| number < -2) =>
+        {
+            "a whole number from -2"
+        }
+        "leader.replication.throttled.replicas" | "follower.replication.throttled.replicas"
+            if !are_replicas(value) =>
+        {
+            "*, or partition:broker,partition:broker,..."
+        }
+        "message.format.version" if !is_release(value) => "a release as 3.0 or 3.0-IV1",
+        _ => return Ok(()),
+    };
+    Err(format!("{name}={value}: {allowed} is allowed"))
+}
+
+fn are_replicas(value: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_replica = |text: &str| {
+        text.trim()
+            .split_once(':')
+            .is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
+    };
+    value.is_empty() || value == "*" || value.split(',').all(is_replica)
+}
+
+/// From 0.8.0 to 4.0, as Kafka 3.9 knows them: three numbers up to 0.11, two since; what follows is not looked at.
+fn is_release(value: &str) -> bool {
+    let looked_at = if value.starts_with("0.") { 3 } else { 2 };
+    let value = value.split('.').take(looked_at).collect::<Vec<_>>().join(".");
+    let (numbers, change) = value.split_once("-IV").unwrap_or((&value, "0"));
+    let numbers: Option<Vec<u32>> = numbers.split('.').map(|number| number.parse().ok()).collect();
+    let is_known = match numbers.as_deref() {
+        Some([0, 8, patch]) => *patch <= 2,
+        Some([0, 9..=11, _]) => true,
+        Some([1, minor]) => *minor <= 1,
+        Some([2, minor]) => *minor <= 8,
+        Some([3, minor]) => *minor <= 9,
+        Some([4, 0]) => true,
+        _ => false,
+    };
+    is_known && matches!(change.as_bytes(), [b'0'..=b'9'])
+}
+
 pub(super) fn resolve(values: &Values, problems: &mut Problems) -> TopicSettings {
     const MAX: i64 = i64::MAX;
     const INT_MAX: i64 = i32::MAX as i64;
@@ -99,7 +169,7 @@ pub(super) fn resolve(values: &Values, problems: &mut Problems) -> TopicSettings
         message_timestamp_before_max_ms: MAX,
         message_timestamp_after_max_ms: MAX,
         min_compaction_lag_ms: number("log.cleaner.min.compaction.lag.ms", 0, MAX),
-        retention_bytes: positive(number("log.retention.bytes", -1, MAX)),
+        retention_bytes: positive(number("log.retention.bytes", i64::MIN, MAX)),
         retention_ms: Some(retention_ms).filter(|&ms| ms >= 0),
         segment_bytes: number("log.segment.bytes", 14, INT_MAX).unsigned_abs(),
         segment_index_bytes: number("log.index.size.max.bytes", 4, INT_MAX).unsigned_abs(),
@@ -128,6 +198,23 @@ pub(super) fn resolve(values: &Values, problems: &mut Problems) -> TopicSettings
     }
 }
 
+/// What brokers must not have as a default of topics, though a topic may.
+pub(super) fn check_defaults(values: &Values, settings: &TopicSettings, problems: &mut Problems) {
+    if settings.log.retention_ms == Some(0) {
+        let names = ["log.retention.ms", "log.retention.minutes", "log.retention.hours"];
+        let set = names.into_iter().find(|name| values.get(name).is_some()).unwrap_or("log.retention.hours");
+        values.complain(set, "-1, or a whole number from 1 is allowed", problems);
+    }
+}
+
+/// The settings of topics that have none of their own; or what is wrong with these values of a broker, for people.
+pub fn default_settings(broker: &Values) -> Result<TopicSettings, String> {
+    let settings = topic_settings(&BTreeMap::new(), broker)?;
+    let mut problems = Problems::default();
+    check_defaults(broker, &settings, &mut problems);
+    problems.errors.first().map_or(Ok(settings), |problem| Err(problem.text.clone()))
+}
+
 const TIMESTAMP_BEFORE: &str = "log.message.timestamp.before.max.ms";
 const TIMESTAMP_AFTER: &str = "log.message.timestamp.after.max.ms";
 
@@ -154,9 +241,6 @@ fn cleanup_policy(values: &Values, problems: &mut Problems) -> CleanupPolicy {
             "compact" => policy.compact = true,
             _ => values.complain("log.cleanup.policy", "delete, compact, or both are allowed", problems),
         }
-    }
-    if !policy.delete && !policy.compact {
-        values.complain("log.cleanup.policy", "delete, compact, or both are allowed", problems);
     }
     policy
 }

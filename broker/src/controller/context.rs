@@ -40,6 +40,17 @@ pub struct TopicView {
     pub states: BTreeMap<i32, PartitionState>,
 }
 
+/// How far a topic is on the way to its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// A write was asked for.
+    Asked,
+    /// The topic's node has changed since, though perhaps by somebody else.
+    Seen,
+    /// It was written, and is going to be seen.
+    Written,
+}
+
 /// What the controller believes.
 #[derive(Debug, Default)]
 pub(super) struct Context {
@@ -53,8 +64,8 @@ pub(super) struct Context {
     pub(super) busy: BTreeSet<PartitionName>,
     /// Topics whose nodes are being removed.
     pub(super) busy_topics: BTreeSet<String>,
-    /// Topics that are being given their id.
-    pub(super) naming: BTreeSet<String>,
+    /// Topics that are being given their id. They stay that long: a late write must not give it to the next of that name.
+    pub(super) naming: BTreeMap<String, Naming>,
     /// Topics whose node lost its id, because an old tool that knows no ids wrote it.
     pub(super) without_id: BTreeSet<String>,
     /// Topics whose replicas were ordered to go.
@@ -86,6 +97,7 @@ impl Context {
 
     pub(super) fn topics_changed(&mut self, topics: BTreeMap<String, TopicView>) {
         self.topics.retain(|name, _| topics.contains_key(name) || self.going.contains(name));
+        self.naming.retain(|name, _| self.topics.contains_key(name));
         for (name, topic) in topics {
             self.topics.entry(name).or_insert(topic);
         }
@@ -96,7 +108,7 @@ impl Context {
             // Perhaps of another topic of this name, whose turn comes when this one is gone.
             return;
         }
-        self.naming.remove(&topic);
+        self.named(&topic, Naming::Seen);
         self.without_id.remove(&topic);
         let Some(known) = self.topics.get_mut(&topic) else { return };
         if assignment.topic_id.is_none() {
@@ -104,6 +116,15 @@ impl Context {
             self.without_id.insert(topic);
         }
         known.assignment = assignment;
+    }
+
+    /// A topic is named once the write is done, and what it wrote can have been seen.
+    pub(super) fn named(&mut self, topic: &str, now: Naming) {
+        match self.naming.get_mut(topic) {
+            Some(naming) if *naming == Naming::Asked || *naming == now => *naming = now,
+            Some(_) => drop(self.naming.remove(topic)),
+            None => {}
+        }
     }
 
     /// What is on its way out goes, even if its wish is gone already: the next topic of its name is another one.
@@ -131,7 +152,6 @@ impl Context {
     pub(super) fn forget(&mut self, topic: &str) {
         self.topics.remove(topic);
         self.busy_topics.remove(topic);
-        self.naming.remove(topic);
         self.without_id.remove(topic);
         self.going.remove(topic);
         self.wanted_gone.remove(topic);

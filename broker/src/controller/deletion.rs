@@ -9,7 +9,7 @@ impl Controller {
     /// Replicas first, then the nodes. While a broker that holds a replica is away, the topic waits for it.
     pub(super) fn settle_deletions(&mut self, out: &mut Vec<Command>) {
         for topic in self.context.wanted_gone.clone() {
-            if self.context.busy_topics.contains(&topic) || self.context.naming.contains(&topic) {
+            if self.context.busy_topics.contains(&topic) || self.context.naming.contains_key(&topic) {
                 continue;
             }
             let Some(known) = self.context.topics.get(&topic) else {

@@ -26,7 +26,7 @@ pub use isr_changes::{IsrChange, IsrChangeError};
 pub use placement::{PlacementError, place};
 
 use crate::cluster::{Assignment, Broker, PartitionState};
-use context::Context;
+use context::{Context, Naming};
 use elections::Election;
 
 /// A partition of a topic, by name.
@@ -167,8 +167,8 @@ enum Writing {
     },
     Removed(String),
     WishRemoved(String),
-    /// Its effect is seen in the coordinator, and told by an event.
-    Watched,
+    /// The id is seen in the coordinator, and told by an event.
+    Named(String),
 }
 
 /// Whom a state that was written concerns.
@@ -323,7 +323,9 @@ impl Controller {
                 self.context.wanted_gone.remove(&topic);
                 out.push(Command::LookAgain);
             }
-            Writing::Watched => {}
+            Writing::Named(topic) => {
+                self.context.named(&topic, Naming::Written);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use client::wire::kafka::{ErrorCode, Uuid};
 
+use super::context::Naming;
 use super::elections::{self, Election};
 use super::{Command, Controller, PartitionName, Then, Ticket, Write, Writing};
 use crate::cluster::PartitionState;
@@ -26,7 +27,7 @@ impl Controller {
             .iter()
             .filter(|(name, topic)| {
                 (topic.assignment.topic_id.is_none_or(Uuid::is_zero) || context.without_id.contains(*name))
-                    && !context.naming.contains(*name)
+                    && !context.naming.contains_key(*name)
                     && !context.busy_topics.contains(*name)
                     && !context.wanted_gone.contains(*name)
             })
@@ -35,8 +36,8 @@ impl Controller {
         for name in nameless {
             let Some(topic) = self.context.topics.get(&name) else { continue };
             let assignment = topic.assignment.clone();
-            self.context.naming.insert(name.clone());
-            self.write(Write::GiveTopicId(name, assignment), Writing::Watched, out);
+            self.context.naming.insert(name.clone(), Naming::Asked);
+            self.write(Write::GiveTopicId(name.clone(), assignment), Writing::Named(name), out);
         }
     }
 

@@ -298,6 +298,28 @@ fn a_topic_keeps_its_id_when_an_old_tool_writes_its_node_without() {
 }
 
 #[test]
+fn a_topic_that_is_being_given_its_id_goes_afterwards() {
+    let mut world = World::new(&[1], &[("t", topic(&[&[1]]))]);
+    let without = Assignment { topic_id: None, ..topic(&[&[1], &[1]]).assignment };
+    let mut commands = Vec::new();
+    let wish = Event::Deletions(BTreeSet::from(["t".to_owned()]));
+    // The second change is somebody else's: the write is still under way.
+    for event in [Event::Assigned("t".into(), without.clone()), Event::Assigned("t".into(), without), wish] {
+        world.controller.step(event, &mut commands);
+    }
+    let names = |command: &&Command| matches!(command, Command::Write { write: Write::GiveTopicId(..), .. });
+    assert_eq!(commands.iter().filter(names).count(), 1);
+    let deletes = |world: &World| {
+        world.orders.iter().filter(|(_, order)| matches!(order, Order::Delete { .. })).count()
+    };
+    let orders_deletion =
+        |command: &Command| matches!(command, Command::Order { order: Order::Delete { .. }, .. });
+    assert!(!commands.iter().any(orders_deletion), "{commands:?}");
+    world.run(commands);
+    assert_eq!(deletes(&world), 1);
+}
+
+#[test]
 fn a_failed_directory_takes_its_partitions_from_the_broker_until_it_begins_anew() {
     let mut world = World::new(&[1, 2], &[("t", topic(&[&[1], &[1, 2], &[1]]))]);
     world.orders.clear();

@@ -88,9 +88,6 @@ impl Groups {
     }
 
     fn try_delete(&mut self, ticket: Ticket, name: &str, out: &mut Vec<Effect>) -> Result<(), ErrorCode> {
-        if name.is_empty() {
-            return Err(ErrorCode::INVALID_GROUP_ID);
-        }
         self.check_group(name)?;
         let group = self.groups.get(name).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?;
         if group.state != State::Empty || !group.invited.is_empty() {

@@ -55,6 +55,19 @@ pub struct Settings {
     pub offsets_retention_ms: Millis,
 }
 
+/// What happened to all groups, for people who watch.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Assignments that were given out.
+    pub rebalances: u64,
+    /// Offsets of partitions that were committed.
+    pub commits: u64,
+    /// Offsets that were forgotten because nobody used them any more.
+    pub expired: u64,
+    /// Offsets that were forgotten because somebody asked for it, or deleted what they are of.
+    pub deleted: u64,
+}
+
 /// All groups whose records lie in partitions that this broker leads.
 #[derive(Debug)]
 pub struct Groups {
@@ -66,6 +79,7 @@ pub struct Groups {
     appends_count: u64,
     /// When something may have to be done. A deadline that moved is found when the old one comes.
     pub(super) timers: BTreeSet<(Millis, Timer)>,
+    pub(super) counts: Counts,
 }
 
 /// What happens when an append is reported.
@@ -112,7 +126,13 @@ impl Groups {
             appends: BTreeMap::new(),
             appends_count: 0,
             timers: BTreeSet::new(),
+            counts: Counts::default(),
         }
+    }
+
+    /// What happened since the broker began.
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// When [`Groups::tick`] should be called at the latest.

@@ -23,7 +23,7 @@ mod sync;
 mod tests;
 
 pub use admin::{DescribedGroup, DescribedMember, ListedGroup};
-pub use groups::{Answer, AppendId, Effect, Groups, Settings, Ticket, partition_of};
+pub use groups::{Answer, AppendId, Counts, Effect, Groups, Settings, Ticket, partition_of};
 pub use join::{Join, JoinedAs};
 pub use leave::{Leaver, Voice};
 pub use offsets::{Commit, CommitOffsets, Committed};

@@ -131,6 +131,7 @@ impl Groups {
         if let Some(group) = self.groups.get_mut(name) {
             group.commits_pending = group.commits_pending.saturating_sub(1);
             if result.is_ok() {
+                self.counts.commits += offsets.len() as u64;
                 group.offsets.extend(offsets);
             }
         }
@@ -188,6 +189,11 @@ impl Groups {
                 records.push(forget(name, key));
             }
         }
+        self.counts.deleted += records.len() as u64;
+        if !records.is_empty() && group.is_over() {
+            records.push(Record::Group { group: name.to_owned(), value: None });
+            self.groups.remove(name);
+        }
         if records.is_empty() {
             out.push(Effect::Answer(ticket, Answer::Deleted(answers)));
         } else {
@@ -198,7 +204,7 @@ impl Groups {
 
     /// Forgets what was committed for partitions that were deleted.
     pub fn partitions_deleted(&mut self, deleted: &[(String, i32)], out: &mut Vec<Effect>) {
-        self.forget_where(out, |_, key, _| deleted.contains(key));
+        self.counts.deleted += self.forget_where(out, |_, key, _| deleted.contains(key));
     }
 
     /// Forgets offsets that nobody has use for any more, and groups that hold nothing. Call it now and then.
@@ -207,7 +213,7 @@ impl Groups {
         let now = now as i64;
         let topics: BTreeMap<String, _> =
             self.groups.iter().map(|(name, group)| (name.clone(), group.topics())).collect();
-        self.forget_where(out, |group, (topic, _), committed| {
+        self.counts.expired += self.forget_where(out, |group, (topic, _), committed| {
             if let Some(expires_at) = committed.expires_at_ms {
                 return now >= expires_at && group.state == State::Empty;
             }
@@ -224,11 +230,13 @@ impl Groups {
         });
     }
 
+    /// Says how many it were.
     fn forget_where(
         &mut self,
         out: &mut Vec<Effect>,
         is_unused: impl Fn(&Group, &(String, i32), &Committed) -> bool,
-    ) {
+    ) -> u64 {
+        let mut count = 0;
         let mut records: BTreeMap<i32, Vec<Record>> = Default::default();
         let mut emptied = Vec::new();
         for (name, group) in &mut self.groups {
@@ -242,12 +250,12 @@ impl Groups {
                 .filter(|(key, committed)| is_unused(group, key, committed))
                 .map(|(key, _)| key.clone())
                 .collect();
+            count += unused.len() as u64;
             for key in unused {
                 group.offsets.remove(&key);
                 records.entry(partition).or_default().push(forget(name, &key));
             }
-            let is_empty = group.state == State::Empty && group.invited.is_empty();
-            if is_empty && group.offsets.is_empty() && group.commits_pending == 0 {
+            if group.is_over() {
                 records
                     .entry(partition)
                     .or_default()
@@ -261,6 +269,7 @@ impl Groups {
         for (partition, records) in records {
             self.append_to(partition, records, Appending::Unattended, out);
         }
+        count
     }
 }
 

@@ -76,6 +76,12 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// Whether nothing is left of it, and nothing under way.
+    pub(super) fn is_over(&self) -> bool {
+        let is_empty = self.state == State::Empty && self.invited.is_empty();
+        is_empty && self.offsets.is_empty() && self.commits_pending == 0
+    }
+
     pub(super) fn new(name: String, now: Millis) -> Group {
         Group {
             name,

@@ -120,6 +120,7 @@ impl Groups {
             self.begin_rebalance(now, name, out);
             return;
         }
+        self.counts.rebalances += 1;
         group.enter(State::Stable, now);
         for (id, ticket) in group.take_syncing() {
             out.push(Effect::Answer(ticket, Answer::Synced(Ok(group.synced(&id)))));

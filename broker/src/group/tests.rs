@@ -487,6 +487,21 @@ fn offsets_go_when_nobody_used_them_for_long() {
 }
 
 #[test]
+fn a_group_goes_with_its_last_offset() {
+    let mut world = World::new(settings());
+    let joined = world.alone();
+    world.commit(voice(&joined), 1);
+    world.leave(&joined.member);
+    let committed = world.groups.offsets(GROUP, None).expect("served");
+    let keys: Vec<_> = committed.into_iter().map(|(topic, partition, _)| (topic, partition)).collect();
+    world.ask(|groups, _, ticket, out| groups.delete_offsets(ticket, GROUP, &keys, out).expect("served"));
+    assert!(world.groups.list().is_empty());
+    assert!(matches!(world.log.last(), Some(Record::Group { value: None, .. })));
+    let counts = world.groups.counts();
+    assert_eq!((counts.rebalances, counts.commits, counts.deleted, counts.expired), (1, 1, 1, 0));
+}
+
+#[test]
 fn a_group_is_deleted_only_when_nobody_is_in_it() {
     let mut world = World::new(settings());
     let joined = world.alone();

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use super::checkpoint;
 use super::disk::{Disk, Folder, RealDisk};
@@ -21,6 +23,14 @@ pub struct LogDir {
     cleaned_to: Mutex<BTreeMap<TopicPartition, i64>>,
     /// Partitions whose log is not here any more, and whose numbers the checkpoints may still have.
     outdated: Mutex<BTreeSet<TopicPartition>>,
+    flushes: Flushes,
+}
+
+/// How often records in a directory were synced, and how long that took together.
+#[derive(Debug, Default)]
+pub struct Flushes {
+    pub count: AtomicU64,
+    pub micros: AtomicU64,
 }
 
 impl LogDir {
@@ -31,7 +41,19 @@ impl LogDir {
             has_refused: OnceLock::new(),
             cleaned_to: Mutex::default(),
             outdated: Mutex::default(),
+            flushes: Flushes::default(),
         }
+    }
+
+    pub fn flushes(&self) -> &Flushes {
+        &self.flushes
+    }
+
+    /// Records were synced since then.
+    pub(super) fn note_flush(&self, since: Instant) {
+        let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.flushes.count.fetch_add(1, Ordering::Relaxed);
+        self.flushes.micros.fetch_add(micros, Ordering::Relaxed);
     }
 
     pub fn path(&self) -> &Path {

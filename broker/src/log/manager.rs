@@ -26,6 +26,7 @@ use cleaning::Cleaning;
 use moving::Moves;
 use upkeep::LastTimes;
 
+pub use cleaning::CleanerReport;
 pub use moving::MoveError;
 
 /// What the name of a directory ends in that waits to be removed.

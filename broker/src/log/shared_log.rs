@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use super::error::LogError;
 use super::flush::GroupCommit;
@@ -85,8 +86,10 @@ impl SharedLog {
     /// Makes everything durable that was appended so far.
     pub fn flush(&self, now_ms: i64) -> Result<(), LogError> {
         let job = self.lock()?.flush_job();
+        let (dir, since) = (self.dir(), Instant::now());
         // After a failed sync nobody knows what the disk has, so even one for lack of space is final.
         let flushed = job.run().inspect_err(|error| self.note_final(error))?;
+        dir.note_flush(since);
         self.lock()?.flushed(flushed, now_ms);
         Ok(())
     }

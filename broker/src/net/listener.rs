@@ -14,6 +14,7 @@ use super::connection::{self, Ended, Peer};
 use crate::config::{ConnectionLimits, Listener};
 use crate::limits;
 use crate::quota::{Admission, Connections, Windows};
+use crate::server::metrics::add;
 use crate::server::seldom::Seldom;
 use crate::server::{Broker, clock};
 
@@ -117,6 +118,7 @@ async fn run(stream: TcpStream, peer: Peer, broker: Arc<Broker>, tls: Option<Tls
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    add(&broker.metrics.connections_made, 1);
     let ended = match tls {
         None => connection::serve(stream, peer, Arc::clone(&broker)).await,
         Some(tls) => match tokio::time::timeout(limits::HANDSHAKE_WITHIN, tls.accept(stream)).await {

@@ -1,17 +1,18 @@
 //! What is counted, in Prometheus' text format, under the names that the JMX exporter gives to Kafka's own.
 
 use std::fmt::{Display, Write};
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use client::wire::kafka::ApiKey;
 
 use crate::cluster::NO_LEADER;
 use crate::group::State;
 use crate::limits;
-use crate::log::TopicPartition;
-use crate::server::Broker;
+use crate::log::{Flushes, TopicPartition};
+use crate::replicas::Replica;
 use crate::server::metrics::{Timed, Traffic};
+use crate::server::{Broker, clock};
 
 /// All metrics of a broker.
 pub(super) fn metrics(broker: &Broker) -> String {
@@ -23,6 +24,7 @@ pub(super) fn metrics(broker: &Broker) -> String {
     groups(&mut text, broker);
     requests(&mut text, broker);
     logs(&mut text, broker);
+    disks(&mut text, broker);
     text.0
 }
 
@@ -74,6 +76,8 @@ fn partitions(text: &mut Text, broker: &Broker) {
     let (image, mine) = (broker.image(), broker.replicas.all());
     let mut shown: [Vec<(&TopicPartition, u64)>; NAMES.len()] = Default::default();
     let (mut led, mut under_replicated, mut under_min, mut at_min) = (0, 0, 0, 0);
+    let producers =
+        |replica: &Arc<Replica>| replica.log().lock().map_or(0, |log| log.producers().iter().count());
     for (replica, state) in mine.iter().filter_map(|replica| Some((replica, replica.leads()?))) {
         let name = replica.name();
         let assigned = image.partition(&name.topic, name.partition).map_or(0, |known| known.replicas.len());
@@ -97,6 +101,7 @@ fn partitions(text: &mut Text, broker: &Broker) {
         ("underreplicatedpartitions", under_replicated),
         ("underminisrpartitioncount", under_min),
         ("atminisrpartitioncount", at_min),
+        ("produceridcount", mine.iter().map(producers).sum::<usize>() as u64),
     ] {
         text.one(&format!("kafka_server_replicamanager_{name}"), "gauge", value);
     }
@@ -137,6 +142,13 @@ fn traffic(text: &mut Text, broker: &Broker) {
 
 fn network(text: &mut Text, broker: &Broker) {
     text.one("kafka_server_socket_server_metrics_connection_count", "gauge", broker.places.count());
+    let ended: u64 = broker.metrics.ended().map(|(_, count)| count).sum();
+    let socket = "kafka_server_socket_server_metrics_connection";
+    text.one(&format!("{socket}_creation_total"), "counter", read(&broker.metrics.connections_made));
+    text.one(&format!("{socket}_close_total"), "counter", ended);
+    let idle: u64 =
+        broker.metrics.ended().filter(|(reason, _)| *reason == "idle").map(|(_, count)| count).sum();
+    text.one("kafka_network_socketserver_expiredconnectionskilledcount", "gauge", idle);
     let memory = &broker.request_memory;
     text.one("kafka_network_socketserver_memorypoolavailable", "gauge", memory.free());
     text.one("kafka_network_socketserver_memorypoolused", "gauge", memory.taken());
@@ -147,10 +159,18 @@ fn network(text: &mut Text, broker: &Broker) {
     }
     text.one("kafka_server_kafkarequesthandlerpool_requesthandleravgidle_percent", "gauge", idle);
     let sessions = broker.fetch_sessions.lock().unwrap_or_else(PoisonError::into_inner);
-    let (count, partitions) = (sessions.len(), sessions.partition_count());
+    let (count, partitions, evicted) = (sessions.len(), sessions.partition_count(), sessions.evicted());
     drop(sessions);
     text.one("kafka_server_fetchsessioncache_numincrementalfetchsessions", "gauge", count);
     text.one("kafka_server_fetchsessioncache_numincrementalfetchpartitionscached", "gauge", partitions);
+    let name = "kafka_server_fetchsessioncache_incrementalfetchsessionevictions_total";
+    text.one(name, "counter", evicted);
+    for (name, count) in [
+        ("zookeeperdisconnects", &broker.metrics.coordinator_lost),
+        ("zookeeperexpires", &broker.metrics.sessions_lost),
+    ] {
+        text.one(&format!("kafka_server_sessionexpirelistener_{name}_total"), "counter", read(count));
+    }
     let name = "rookery_broker_connections_ended_total";
     text.kind(name, "counter");
     for (reason, count) in broker.metrics.ended() {
@@ -159,7 +179,16 @@ fn network(text: &mut Text, broker: &Broker) {
 }
 
 fn groups(text: &mut Text, broker: &Broker) {
-    let (groups, offsets) = broker.groups.look(|groups| (groups.list(), groups.offset_count()));
+    let (groups, offsets, counts) =
+        broker.groups.look(|groups| (groups.list(), groups.offset_count(), groups.counts()));
+    for (name, count) in [
+        ("group_completed_rebalance", counts.rebalances),
+        ("offset_commit", counts.commits),
+        ("offset_expiration", counts.expired),
+        ("offset_deletion", counts.deleted),
+    ] {
+        text.one(&format!("kafka_server_group_coordinator_metrics_{name}_count"), "counter", count);
+    }
     text.one("kafka_coordinator_group_groupmetadatamanager_numoffsets", "gauge", offsets);
     let name = "kafka_coordinator_group_groupmetadatamanager_numgroups";
     text.one(name, "gauge", groups.len());
@@ -204,6 +233,35 @@ fn requests(text: &mut Text, broker: &Broker) {
             text.line(&format!("{name}_sum"), &[("request", request)], sum(timed));
             text.line(&format!("{name}_count"), &[("request", request)], read(&timed.count));
         }
+    }
+}
+
+/// Of the disks: syncs, and the cleaner.
+fn disks(text: &mut Text, broker: &Broker) {
+    let logs = broker.replicas.logs();
+    let sum = |of: fn(&Flushes) -> &AtomicU64| logs.dirs().iter().map(|dir| read(of(dir.flushes()))).sum();
+    let name = "kafka_log_logflushstats_logflushrateandtimems";
+    text.kind(name, "summary");
+    text.value(&format!("{name}_sum"), millis(sum(|flushes| &flushes.micros)));
+    text.value(&format!("{name}_count"), sum(|flushes| &flushes.count));
+    if !broker.config.logs.cleaner {
+        return;
+    }
+    let report = logs.cleaner_report();
+    let name = "kafka_log_logcleanermanager";
+    let percent = (report.ratio_max * 100.0).floor();
+    text.one(&format!("{name}_max_dirty_percent"), "gauge", percent);
+    if let Some(at_ms) = report.looked_at_ms {
+        let ago_ms = clock::wall_ms().saturating_sub(at_ms).max(0);
+        text.one(&format!("{name}_time_since_last_run_ms"), "gauge", ago_ms);
+    }
+    let name = format!("{name}_uncleanable_partitions_count");
+    text.kind(&name, "gauge");
+    for dir in logs.dirs() {
+        let is_here =
+            |failed: &&TopicPartition| logs.get(failed).is_some_and(|log| log.dir().path() == dir.path());
+        let count = report.failed.iter().filter(is_here).count();
+        text.line(&name, &[("logDirectory", &escaped(&dir.path().to_string_lossy()))], count);
     }
 }
 
@@ -256,6 +314,10 @@ impl Text {
 
     fn one(&mut self, name: &str, kind: &str, value: impl Display) {
         self.kind(name, kind);
+        self.value(name, value);
+    }
+
+    fn value(&mut self, name: &str, value: impl Display) {
         let _ = writeln!(self.0, "{name} {value}");
     }
 

@@ -78,7 +78,6 @@ impl Leadership {
 
     /// Whether enough replicas are in sync for a record that all of them shall have.
     pub fn check_in_sync(&self, min: usize) -> Result<(), Refusal> {
-        // A topic with fewer replicas than that would never take anything.
         if self.state.isr.len() >= min { Ok(()) } else { Err(Refusal::NotEnoughReplicas) }
     }
 }

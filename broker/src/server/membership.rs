@@ -6,11 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::zk::SessionState;
 use tokio::sync::{mpsc, watch};
 
 use super::config_changes;
 use super::controlling::{Ask, Orders};
 use super::elections::Candidate;
+use super::metrics::add;
 use super::{Broker, Session, clock, log_dirs};
 use crate::registry::schema::Registration;
 use crate::registry::{Registry, RegistryError};
@@ -41,6 +43,7 @@ impl Member {
                     if let Err(error) = ended {
                         tracing::warn!(%error, "the session with the coordinator is over");
                     }
+                    add(&self.broker.metrics.sessions_lost, 1);
                 }
                 _ = stop.wait_for(|stop| *stop) => break,
             }
@@ -93,6 +96,9 @@ impl Member {
             result = log_dirs::tell(&broker, registry) => result,
             () = async {
                 while let Some(state) = states.next().await {
+                    if state == SessionState::Suspended {
+                        add(&broker.metrics.coordinator_lost, 1);
+                    }
                     if state.is_final() {
                         return;
                     }

@@ -69,7 +69,12 @@ pub struct Metrics {
     pub sendfile_bytes: AtomicU64,
     /// Requests that wait for records.
     pub fetches_waiting: AtomicU64,
+    pub connections_made: AtomicU64,
     ended: [AtomicU64; Ended::REASONS.len()],
+    /// Connections to the coordinator that were lost.
+    pub coordinator_lost: AtomicU64,
+    /// Sessions with it that were.
+    pub sessions_lost: AtomicU64,
     busy: Mutex<Busy>,
 }
 
@@ -82,6 +87,9 @@ impl Default for Metrics {
             topics: RwLock::default(),
             sendfile_bytes: AtomicU64::new(0),
             fetches_waiting: AtomicU64::new(0),
+            connections_made: AtomicU64::new(0),
+            coordinator_lost: AtomicU64::new(0),
+            sessions_lost: AtomicU64::new(0),
             ended: [const { AtomicU64::new(0) }; Ended::REASONS.len()],
             busy: Mutex::new(Busy { at: Instant::now(), busy: Duration::ZERO }),
         }

@@ -16,6 +16,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
@@ -23,6 +26,7 @@ from confluent_kafka.admin import (
     NewPartitions,
     NewTopic,
     OffsetSpec,
+    ResourcePatternType,
     ResourceType,
 )
 
@@ -269,6 +273,32 @@ def offsets_and_groups_are_looked_after():
     deleted = done(client.delete_records([TopicPartition(name, 0, 6)]))
     same([6], [one.low_watermark for one in deleted.values()])
     same(1, client.describe_cluster().result(timeout=10).controller.id)
+
+
+
+@check
+def who_asks_what_he_may_do_is_told():
+    client, name = ADMIN, topic("allowed")
+    described = done(client.describe_topics(TopicCollection([name]), include_authorized_operations=True))[name]
+    same({"READ", "WRITE", "CREATE", "DELETE", "ALTER", "DESCRIBE", "DESCRIBE_CONFIGS", "ALTER_CONFIGS"},
+         {operation.name for operation in described.authorized_operations})
+    rule = AclBinding(ResourceType.TOPIC, name, ResourcePatternType.LITERAL, "User:me", "*",
+                      AclOperation.READ, AclPermissionType.ALLOW)
+    try:
+        done(client.create_acls([rule]))
+        raise AssertionError("a rule was taken that nobody keeps")
+    except KafkaException as error:
+        same(KafkaError.SECURITY_DISABLED, error.args[0].code())
+
+
+@check
+def a_list_may_lose_all_it_has():
+    client, name = ADMIN, topic("emptied")
+    resource = ConfigResource(ResourceType.TOPIC, name)
+    change = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[
+        ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SUBTRACT)])
+    done(client.incremental_alter_configs([change]))
+    same("", done(client.describe_configs([resource]))[resource]["cleanup.policy"].value)
 
 
 run()

@@ -16,6 +16,19 @@ pub(super) struct Cleaning {
     pub(super) running: BTreeSet<TopicPartition>,
     /// That went wrong, and is not tried again before the next start.
     pub(super) failed: BTreeSet<TopicPartition>,
+    looked_at_ms: Option<i64>,
+    ratio_max: f64,
+}
+
+/// What the cleaner found when it last looked, for people who watch.
+#[derive(Debug, PartialEq)]
+pub struct CleanerReport {
+    /// When that was, unless it never did.
+    pub looked_at_ms: Option<i64>,
+    /// How much of the dirtiest log is dirty, from 0 to 1.
+    pub ratio_max: f64,
+    /// The logs that cannot be cleaned any more.
+    pub failed: Vec<TopicPartition>,
 }
 
 impl LogManager {
@@ -44,6 +57,16 @@ impl LogManager {
         true
     }
 
+    /// How the cleaner is doing.
+    pub fn cleaner_report(&self) -> CleanerReport {
+        let Cleaning { failed, looked_at_ms, ratio_max, .. } = &*self.cleaning();
+        CleanerReport {
+            looked_at_ms: *looked_at_ms,
+            ratio_max: *ratio_max,
+            failed: failed.iter().cloned().collect(),
+        }
+    }
+
     pub(super) fn cleaning(&self) -> MutexGuard<'_, Cleaning> {
         self.cleaning.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -51,6 +74,8 @@ impl LogManager {
     /// The dirtiest log that is due; nobody else cleans it meanwhile.
     fn claim_dirtiest(&self, now_ms: i64) -> Option<(TopicPartition, Arc<SharedLog>, Dirt)> {
         let mut cleaning = self.cleaning();
+        cleaning.looked_at_ms = Some(now_ms);
+        cleaning.ratio_max = 0.0;
         let mut dirtiest: Option<(TopicPartition, Arc<SharedLog>, Dirt)> = None;
         for (partition, shared) in self.logs() {
             // What a copy has not got yet must not change its mind about what was deleted.
@@ -60,12 +85,14 @@ impl LogManager {
             }
             let cleaned_to = shared.dir().cleaned_to().get(&partition).copied().unwrap_or(0);
             match shared.lock().and_then(|mut log| log.dirt(cleaned_to, now_ms)) {
-                Ok(Some(dirt)) if dirt.is_due => {
-                    if dirtiest.as_ref().is_none_or(|(_, _, other)| dirt.ratio > other.ratio) {
+                Ok(Some(dirt)) => {
+                    cleaning.ratio_max = cleaning.ratio_max.max(dirt.ratio);
+                    let is_dirtier = dirtiest.as_ref().is_none_or(|(_, _, other)| dirt.ratio > other.ratio);
+                    if dirt.is_due && is_dirtier {
                         dirtiest = Some((partition, shared, dirt));
                     }
                 }
-                Ok(_) => {}
+                Ok(None) => {}
                 Err(error) => shared.note(&error),
             }
         }
