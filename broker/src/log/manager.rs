@@ -258,6 +258,7 @@ impl LogManager {
         let name = doomed_name(partition, now_ms, number);
         let log = shared.lock()?;
         let dir = shared.dir();
+        dir.outdated().insert(partition.clone());
         let folder = &dir.folder;
         let delay_ms = log.config().file_delete_delay_ms;
         folder.rename(&partition.to_string(), &name).inspect_err(|error| shared.note(error))?;
@@ -265,7 +266,6 @@ impl LogManager {
         drop(log);
         folder.sync().inspect_err(|error| dir.fail(error))?;
         dir.set_cleaned_to(partition, None)?;
-        dir.outdated().insert(partition.clone());
         self.cleaning().failed.remove(partition);
         let due_ms = now_ms.saturating_add(delay_ms);
         self.doom(Doomed { dir, name, due_ms });

@@ -45,7 +45,7 @@ impl LogManager {
         let noted = recovery_points.keys().chain(log_starts.keys()).chain(high_watermarks.keys());
         dir.outdated().extend(noted.filter(|noted| !is_here(noted)).cloned());
         dir.cleaned_to().retain(|partition, _| is_here(&partition));
-        let queue = Mutex::new(partitions.clone().into_iter());
+        let queue = Mutex::new(partitions.iter().cloned());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let load_one = |partition: TopicPartition| {
             let offset = |of: &BTreeMap<TopicPartition, i64>| of.get(&partition).copied().unwrap_or(0).max(0);
