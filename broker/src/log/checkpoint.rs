@@ -70,6 +70,18 @@ pub fn read_offsets(folder: &Folder, file: &str) -> Result<BTreeMap<TopicPartiti
         .collect()
 }
 
+/// The same, with nothing in a file that cannot be understood: that costs a longer look at the logs, or the places that
+/// followers had reached.
+pub fn read_offsets_if_sound(folder: &Folder, file: &str) -> Result<BTreeMap<TopicPartition, i64>, LogError> {
+    match read_offsets(folder, file) {
+        Err(error @ LogError::Malformed { .. }) => {
+            tracing::warn!(%error, "the checkpoint is not used");
+            Ok(BTreeMap::new())
+        }
+        result => result,
+    }
+}
+
 /// Replaces a file of one offset per partition.
 pub fn write_offsets(
     folder: &Folder,

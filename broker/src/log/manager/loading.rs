@@ -21,14 +21,7 @@ impl LogManager {
     ) -> Result<(), LogError> {
         let was_clean = checkpoint::is_clean(&dir.folder)?;
         checkpoint::unmark_clean(&dir.folder)?;
-        // A checkpoint that cannot be read costs a longer look at the logs, or the places that followers had reached.
-        let read = |file| match checkpoint::read_offsets(&dir.folder, file) {
-            Err(error @ LogError::Malformed { .. }) => {
-                tracing::warn!(%error, "the checkpoint is not used");
-                Ok(BTreeMap::new())
-            }
-            result => result,
-        };
+        let read = |file| checkpoint::read_offsets_if_sound(&dir.folder, file);
         let recovery_points = read(checkpoint::RECOVERY_POINTS)?;
         let log_starts = read(checkpoint::LOG_STARTS)?;
         let high_watermarks = read(checkpoint::HIGH_WATERMARKS)?;

@@ -7,14 +7,13 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::upkeep::{LOG_STARTS, RECOVERY_POINTS};
 use super::{Doomed, LogManager, NAME_BYTES_MAX, doomed_name};
 use crate::log::checkpoint;
 use crate::log::disk::Folder;
 use crate::log::error::LogError;
 use crate::log::future::{FUTURE_SUFFIX, FutureLog, MOVED_FROM, Progress};
 use crate::log::log_dir::LogDir;
-use crate::log::partition_log::TopicPartition;
+use crate::log::partition_log::{PartitionLog, TopicPartition};
 use crate::log::shared_log::SharedLog;
 
 /// Why a partition is not moved.
@@ -162,10 +161,10 @@ impl LogManager {
         future: &Mutex<FutureLog>,
         now_ms: i64,
     ) -> Result<(), LogError> {
-        // What was deleted from the log must not come back with the copy after a crash, and what is said to be synced must
-        // be so of the copy, not of a log that was there before.
-        self.checkpoint(&LOG_STARTS);
-        self.checkpoint(&RECOVERY_POINTS);
+        let to = Arc::clone(locked(future).dir());
+        self.forget_former(&to, partition)?;
+        // What was deleted from the log must not come back with the copy after a crash.
+        self.checkpoint(checkpoint::LOG_STARTS, PartitionLog::log_start_offset);
         let mut future = locked(future);
         if !future.replace(source, now_ms)? {
             return Ok(());

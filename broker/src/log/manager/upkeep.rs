@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::LogManager;
 use super::moving::locked;
@@ -30,20 +30,6 @@ fn is_time(last: &AtomicI64, now_ms: i64, interval_ms: i64) -> bool {
     }
     is_due
 }
-
-/// A file with a number of each log in a directory.
-#[derive(Debug)]
-pub(super) struct Checkpoint {
-    file: &'static str,
-    number: fn(&PartitionLog) -> i64,
-}
-
-pub(super) const RECOVERY_POINTS: Checkpoint =
-    Checkpoint { file: checkpoint::RECOVERY_POINTS, number: PartitionLog::recovery_point };
-pub(super) const LOG_STARTS: Checkpoint =
-    Checkpoint { file: checkpoint::LOG_STARTS, number: PartitionLog::log_start_offset };
-pub(super) const HIGH_WATERMARKS: Checkpoint =
-    Checkpoint { file: checkpoint::HIGH_WATERMARKS, number: PartitionLog::high_watermark };
 
 impl LogManager {
     /// Does what is due. What goes wrong with one log or directory is noted there, and stops nothing else.
@@ -75,7 +61,7 @@ impl LogManager {
             }
         }
         if is_time(&last.recovery_points, now_ms, intervals.recovery_point_ms) {
-            self.checkpoint(&RECOVERY_POINTS);
+            self.checkpoint(checkpoint::RECOVERY_POINTS, PartitionLog::recovery_point);
             for dir in self.online() {
                 if let Err(error) = self.forget_outdated(dir) {
                     tracing::warn!(%error, "the checkpoints cannot be written; they are tried again");
@@ -83,10 +69,10 @@ impl LogManager {
             }
         }
         if is_time(&last.log_starts, now_ms, intervals.log_start_ms) {
-            self.checkpoint(&LOG_STARTS);
+            self.checkpoint(checkpoint::LOG_STARTS, PartitionLog::log_start_offset);
         }
         if is_time(&last.high_watermarks, now_ms, intervals.high_watermark_ms) {
-            self.checkpoint(&HIGH_WATERMARKS);
+            self.checkpoint(checkpoint::HIGH_WATERMARKS, PartitionLog::high_watermark);
         }
     }
 
@@ -118,9 +104,23 @@ impl LogManager {
     }
 
     /// Writes one number of each log into a file of its directory.
-    pub(super) fn checkpoint(&self, kind: &Checkpoint) {
+    pub(super) fn checkpoint(&self, file: &'static str, number: impl Fn(&PartitionLog) -> i64) {
+        let _one_by_one = self.checkpoints();
+        let (logs, futures) = (self.logs(), self.futures());
         for dir in self.online() {
-            if let Err(error) = self.checkpoint_dir(dir, kind)
+            let mut offsets = BTreeMap::new();
+            for (partition, shared) in logs.iter().filter(|(_, log)| Arc::ptr_eq(&log.dir(), dir)) {
+                if let Ok(log) = shared.lock() {
+                    offsets.insert(partition.clone(), number(&log));
+                }
+            }
+            for (partition, future) in &futures {
+                let future = locked(future);
+                if let Some(log) = future.log().filter(|_| Arc::ptr_eq(future.dir(), dir)) {
+                    offsets.entry(partition.clone()).or_insert_with(|| number(log));
+                }
+            }
+            if let Err(error) = checkpoint::write_offsets(&dir.folder, file, &offsets)
                 && !error.is_full()
             {
                 dir.fail(&error);
@@ -128,44 +128,30 @@ impl LogManager {
         }
     }
 
-    fn checkpoint_dir(&self, dir: &Arc<LogDir>, kind: &Checkpoint) -> Result<(), LogError> {
-        let _one_by_one = self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut offsets = BTreeMap::new();
-        for (partition, shared) in self.logs().iter().filter(|(_, log)| Arc::ptr_eq(&log.dir(), dir)) {
-            if let Ok(log) = shared.lock() {
-                offsets.insert(partition.clone(), (kind.number)(&log));
-            }
-        }
-        for (partition, future) in &self.futures() {
-            let future = locked(future);
-            if let Some(log) = future.log().filter(|_| Arc::ptr_eq(future.dir(), dir)) {
-                offsets.entry(partition.clone()).or_insert_with(|| (kind.number)(log));
-            }
-        }
-        checkpoint::write_offsets(&dir.folder, kind.file, &offsets)
-    }
-
     /// Before a partition's log comes to a directory: what the checkpoints there say of one that it had there earlier must
     /// not be taken for what is true of this one.
-    pub(super) fn forget_former(
-        &self,
-        dir: &Arc<LogDir>,
-        partition: &TopicPartition,
-    ) -> Result<(), LogError> {
+    pub(super) fn forget_former(&self, dir: &LogDir, partition: &TopicPartition) -> Result<(), LogError> {
         if dir.outdated().contains(partition) { self.forget_outdated(dir) } else { Ok(()) }
     }
 
-    fn forget_outdated(&self, dir: &Arc<LogDir>) -> Result<(), LogError> {
+    fn forget_outdated(&self, dir: &LogDir) -> Result<(), LogError> {
+        let _one_by_one = self.checkpoints();
         // Those that come while this writes wait for the next time.
         let outdated = dir.outdated().clone();
         if outdated.is_empty() {
             return Ok(());
         }
-        for kind in [&RECOVERY_POINTS, &LOG_STARTS, &HIGH_WATERMARKS] {
-            self.checkpoint_dir(dir, kind)?;
+        for file in [checkpoint::RECOVERY_POINTS, checkpoint::LOG_STARTS, checkpoint::HIGH_WATERMARKS] {
+            let mut offsets = checkpoint::read_offsets_if_sound(&dir.folder, file)?;
+            offsets.retain(|partition, _| !outdated.contains(partition));
+            checkpoint::write_offsets(&dir.folder, file, &offsets)?;
         }
         dir.outdated().retain(|partition| !outdated.contains(partition));
         Ok(())
+    }
+
+    fn checkpoints(&self) -> MutexGuard<'_, ()> {
+        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes everything well, so that the next start needs no second look.
@@ -183,9 +169,9 @@ impl LogManager {
                 future.dir().fail(&error);
             }
         }
-        for kind in [&RECOVERY_POINTS, &LOG_STARTS, &HIGH_WATERMARKS] {
-            self.checkpoint(kind);
-        }
+        self.checkpoint(checkpoint::RECOVERY_POINTS, PartitionLog::recovery_point);
+        self.checkpoint(checkpoint::LOG_STARTS, PartitionLog::log_start_offset);
+        self.checkpoint(checkpoint::HIGH_WATERMARKS, PartitionLog::high_watermark);
         for dir in self.online().filter(|dir| dir.has_refused.get().is_none()) {
             if let Err(error) = checkpoint::mark_clean(&dir.folder, broker_epoch) {
                 dir.fail(&error);
