@@ -10,8 +10,8 @@
 //! its sequence number is still asked for; so does the last batch of each copy, because it says where that ends: a segment
 //! that ends before the next begins is one whose end was lost with the power.
 //!
-//! A record goes because there is a newer one, so that one must not be lost: what was looked at is synced before the first
-//! copy takes its place.
+//! A record goes because there is a newer one, so that one must not be lost: all that may have been looked at is synced
+//! before the first copy takes its place, also behind the end of what memory sufficed for.
 
 mod offset_map;
 mod transactions;
@@ -172,10 +172,10 @@ impl PartitionLog {
     fn replace_segments(
         &mut self,
         originals: &[Source],
-        cleaned_end: i64,
+        looked_at_end: i64,
         now_ms: i64,
     ) -> Result<bool, LogError> {
-        if !self.has_durable(cleaned_end) || !self.still_has(originals) {
+        if !self.has_durable(looked_at_end) || !self.still_has(originals) {
             return Ok(false);
         }
         let base = originals[0].base_offset;
@@ -251,7 +251,7 @@ impl Plan {
             self.folder.malformed(&name, "one batch has more keys than there is memory for")
         })?;
         // Finished segments are synced soon anyhow, so there is rarely anything to do.
-        let is_durable = lock()?.has_durable(end_offset);
+        let is_durable = lock()?.has_durable(self.dirt.end);
         if !is_durable {
             flush()?;
         }
@@ -262,7 +262,7 @@ impl Plan {
             let size = self.copy(group, &map, &mut transactions, now_ms)?;
             cleaned.bytes_before += group.iter().map(|segment| segment.size).sum::<u64>();
             cleaned.bytes_after += size;
-            if !lock()?.replace_segments(group, end_offset, now_ms)? {
+            if !lock()?.replace_segments(group, self.dirt.end, now_ms)? {
                 return Ok(None);
             }
             *done += group.len();

@@ -373,6 +373,20 @@ fn nothing_goes_for_a_record_that_is_not_durable() {
     let left = bench.offsets();
     let cleaned = plan.run(DEDUPE_BYTES, NOW, || locked(&bench.log), || Ok(())).expect("fine");
     assert_eq!((cleaned, bench.offsets()), (None, left));
+
+    // Nor is one up to where memory sufficed: keys of the batch behind that were noted, too.
+    let mut bench = Bench::new(|_| {});
+    bench.put(&[("a", Some("1")), ("b", Some("1"))]);
+    flush(&bench.log).expect("flushed");
+    bench.put(&[("a", Some("2")), ("c", Some("2")), ("d", Some("2")), ("e", Some("2"))]);
+    bench.log().roll(NOW).expect("rolled");
+    let dirt = bench.log().dirt(0, NOW).expect("readable").expect("dirty");
+    let plan = bench.log().cleaning_plan(dirt);
+    let room_for_4 = 5 * 24;
+    let cleaned = plan.run(room_for_4, NOW, || locked(&bench.log), || Ok(())).expect("fine");
+    assert_eq!((cleaned, bench.offsets()), (None, (0..6).collect()));
+    let cleaned = plan.run(room_for_4, NOW, || locked(&bench.log), || flush(&bench.log)).expect("fine");
+    assert_eq!((cleaned.map(|cleaned| cleaned.end_offset), bench.offsets()), (Some(2), (1..6).collect()));
 }
 
 #[test]
