@@ -189,11 +189,14 @@ impl Core {
                 }
                 tracing::info!(members = text.replace('\n', " "), "the members have changed");
                 let own = self.member.replica().id();
-                // One that was removed keeps its links: it has to hand over, if it leads, and may be added again.
-                if let Some(peers) = &self.peers
-                    && membership.member(own.0).is_some()
-                {
-                    peers.set_members(&membership.members);
+                // One that was removed keeps its links, and looks for those who came: it has to hand over, if it leads, and
+                // may be added again by a change that only part of them know yet.
+                match &self.peers {
+                    Some(peers) if membership.member(own.0).is_some() => {
+                        peers.set_members(&membership.members)
+                    }
+                    Some(peers) => peers.add_members(&membership.members),
+                    None => {}
                 }
             }
             Err(error) => tracing::warn!(%error, "the config node cannot be read"),

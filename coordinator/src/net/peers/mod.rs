@@ -180,6 +180,14 @@ impl Peers {
         }
     }
 
+    /// Adds to the list of members, or gives them other addresses.
+    pub fn add_members(&self, members: &[Member]) {
+        let known = self.inner.members.borrow().clone();
+        let others = known.into_iter().filter(|known| members.iter().all(|member| member.id != known.id));
+        let all: Vec<Member> = others.chain(members.iter().cloned()).collect();
+        self.set_members(&all);
+    }
+
     /// Replaces the list of members: links to those who left, or whose addresses are others now, go down; those who came are
     /// dialled.
     pub fn set_members(&self, members: &[Member]) {

@@ -307,6 +307,13 @@ fn members_come_go_and_move_while_running() {
         low.expect([down(3)]).await;
         new.expect([down(1)]).await;
         low.expect_nothing(Duration::from_millis(200)).await;
+        // Who is added comes to those who were there.
+        low.peers.add_members(&[third]);
+        low.expect([up(3)]).await;
+        new.expect([up(1)]).await;
+        low.peers.set_members(&list);
+        low.expect([down(3)]).await;
+        new.expect([down(1)]).await;
         // Member 1 moves: it listens elsewhere, and member 2 looks for it there.
         list[0] = member(1, &fresh_host());
         low.peers.set_members(&list);
