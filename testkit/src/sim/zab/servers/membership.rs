@@ -92,12 +92,16 @@ impl World {
             return violation("C14", format!("{id} takes {said:?} for the members of {version}"));
         }
         self.write_down(at, version, members.clone());
-        if !members.contains(id) {
-            // It keeps its links: it may have to hand over, or be added again.
+        let is_member = members.contains(id);
+        if !is_member {
             self.trace.mark("a member learned that it is none any more");
-            return Ok(());
         }
         let Some(server) = self.server_at(at) else { return Ok(()) };
+        if !is_member {
+            // It keeps its links, and looks for those who came: it may have to hand over, or be added again.
+            server.links.extend(members.ids());
+            return Ok(());
+        }
         let before = std::mem::replace(&mut server.links, members.ids().collect());
         for gone in before.into_iter().filter(|gone| !members.contains(*gone)) {
             let peer = self.at(gone);

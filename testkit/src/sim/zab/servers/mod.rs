@@ -285,8 +285,12 @@ impl World {
         } else if now_us < servers.united_us + EPOCH_TURN_US {
             return Ok(false);
         } else {
-            // Whoever remembers little may never be brought up to date while others write.
-            (servers.calm_us, servers.quiet) = (None, true);
+            // Whoever remembers little may never be brought up to date while others write, nor stay so if they write as much
+            // again.
+            if !std::mem::replace(&mut servers.quiet, true) {
+                servers.serving.think_us *= 2;
+            }
+            servers.calm_us = None;
             return Ok(false);
         }
         let calm_us = *servers.calm_us.get_or_insert(now_us);
