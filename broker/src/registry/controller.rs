@@ -25,6 +25,13 @@ impl Registry {
                 if broker != me || !self.is_mine(&stat) {
                     return Ok(Elected::Other(broker));
                 }
+                // It was won, and the answer was lost or is late. As long as it stands nobody raises the epoch.
+                let (epoch, epoch_version) = self.controller_epoch().await?;
+                let now = self.read(paths::CONTROLLER).await?;
+                if now.is_some_and(|(_, now)| now.czxid == stat.czxid) {
+                    return Ok(Elected::Me { epoch, epoch_version });
+                }
+                continue;
             }
             let (epoch, version) = self.controller_epoch().await?;
             let next = epoch + 1;
@@ -37,25 +44,10 @@ impl Registry {
                 .await;
             match made {
                 Ok(_) => return Ok(Elected::Me { epoch: next, epoch_version: version + 1 }),
-                Err(Error::Transaction { .. } | Error::UnknownOutcome) => {
-                    if let Some(won) = self.won_unheard(me, next, version + 1).await? {
-                        return Ok(won);
-                    }
-                }
+                Err(Error::Transaction { .. } | Error::UnknownOutcome) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    /// Whether an election whose answer was lost made this broker the controller of that epoch.
-    async fn won_unheard(&self, me: i32, epoch: i32, version: i32) -> Result<Option<Elected>, RegistryError> {
-        let Some((data, stat)) = self.read(paths::CONTROLLER).await? else { return Ok(None) };
-        let broker = schema::decode_controller(paths::CONTROLLER, &data)?;
-        let (now, now_version) = self.controller_epoch().await?;
-        if broker == me && self.is_mine(&stat) && (now, now_version) == (epoch, version) {
-            return Ok(Some(Elected::Me { epoch, epoch_version: version }));
-        }
-        Ok(Some(Elected::Other(broker)))
     }
 
     /// The epoch that was given out last, and the version of the node that says so; made if there is none.
