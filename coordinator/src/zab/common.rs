@@ -135,10 +135,6 @@ impl Common {
         }
     }
 
-    pub(super) fn is_linked(&self, peer: MemberId) -> bool {
-        self.links.contains_key(&peer)
-    }
-
     /// Everybody who can be reached: the other members, and whoever wants to become one.
     pub(super) fn peers(&self) -> impl Iterator<Item = MemberId> + '_ {
         self.links.keys().copied()

@@ -109,12 +109,10 @@ impl Looking {
             common.history.commit(members_at);
             common.deliver(out);
         }
-        let knows_better = members_at > common.members_at;
-        if !common.is_voter_id(from) && !knows_better {
-            return Next::Stay;
-        }
         self.heard.insert(from, Notice { round, vote, stance, complete, empty, members_at });
-        if stance == Stance::Looking {
+        // Nobody else's vote moves this one's.
+        let counts = common.is_voter_id(from) || members_at > common.members_at;
+        if counts && stance == Stance::Looking {
             if round > common.round {
                 common.round = round;
                 self.vote = vote.max(common.own_vote());
@@ -145,8 +143,10 @@ impl Looking {
             self.settle_us = None;
             return Next::Stay;
         }
-        let everybody =
-            common.voters().all(|voter| self.supports(common, voter, vote) || !common.is_linked(voter));
+        let everybody = common.peers().all(|peer| match common.is_voter_id(peer) {
+            true => self.supports(common, peer, vote),
+            false => self.is_content(common, peer, vote),
+        });
         let settle_us = *self.settle_us.get_or_insert(now + common.timing.gather_us);
         if !everybody && now < settle_us {
             return Next::Stay;
@@ -189,6 +189,14 @@ impl Looking {
                     Stance::Looking => notice.vote == Some(vote),
                     _ => notice.vote.is_some_and(|its| its.leader == vote.leader),
                 }
+        })
+    }
+
+    /// Whether one whose voice does not count has nothing better to say. If it has, it may be about to become a voter, and
+    /// voters who know that already will take its side.
+    fn is_content(&self, common: &Common, peer: MemberId, vote: Vote) -> bool {
+        self.heard.get(&peer).is_some_and(|notice| {
+            notice.stance != Stance::Looking || (notice.round >= common.round && notice.vote <= Some(vote))
         })
     }
 
