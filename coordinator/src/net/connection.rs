@@ -9,9 +9,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::at_once;
 use super::tls::{NonBlocking, TlsSession};
 
 use crate::config::Config;
@@ -69,7 +71,7 @@ impl Transport {
 
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.tls {
-            None => self.stream.try_read(buffer),
+            None => at_once(self.stream.read(buffer)),
             Some(tls) => tls.try_read(&mut NonBlocking(&self.stream), buffer),
         }
     }

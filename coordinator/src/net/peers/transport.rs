@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use bytes::buf::BufMut;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use super::super::at_once;
 use super::super::tls::{NonBlocking, TlsSession};
 use super::frame::FrameBuffer;
 use crate::limits::{PEER_READ_CHUNK_BYTES, PEER_WRITE_STALL_SECONDS_MAX};
@@ -57,7 +59,7 @@ impl Transport {
         let (bytes, room) = self.buffer.room();
         let max = max.min(room);
         let read = match &mut self.tls {
-            None => self.stream.try_read_buf(&mut bytes.limit(max)),
+            None => at_once(self.stream.read_buf(&mut bytes.limit(max))),
             Some(tls) => decrypt(tls, &self.stream, bytes, max),
         };
         self.more = read.as_ref().is_ok_and(|count| *count > 0) && self.tls.is_some();
