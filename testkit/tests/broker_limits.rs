@@ -603,6 +603,8 @@ async fn what_happened_shows_in_the_metrics() {
         "kafka_server_brokertopicmetrics_failedproducerequests_total 1",
         "kafka_network_requestmetrics_requests_total{request=\"Produce\"} 2",
         "kafka_network_requestmetrics_totaltimems_count{request=\"Produce\"} 2",
+        "kafka_network_requestmetrics_errors_total{request=\"Produce\",error=\"NONE\"} 1",
+        "kafka_network_requestmetrics_errors_total{request=\"Produce\",error=\"UNKNOWN_TOPIC_OR_PARTITION\"} 1",
         "kafka_log_log_logendoffset{topic=\"t\",partition=\"0\"} 2",
         "kafka_log_log_numlogsegments{topic=\"t\",partition=\"0\"} 1",
         "kafka_coordinator_group_groupmetadatamanager_numgroupsstable 0",

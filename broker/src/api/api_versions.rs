@@ -1,9 +1,9 @@
 //! What does this broker speak?
 
 use client::wire::kafka::messages::api_versions::*;
-use client::wire::kafka::{ApiKey, ErrorCode, Message, Reader, frame};
+use client::wire::kafka::{ApiKey, ErrorCode, Message, Reader};
 
-use super::{Context, Reply, SERVED, read};
+use super::{Context, Reply, SERVED, encode, read};
 use crate::net::connection::Ended;
 
 /// Answered in any version: a client that is too new learns what there is from an answer in the oldest form.
@@ -19,9 +19,7 @@ pub(super) fn handle(context: &Context<'_>, reader: Reader) -> Result<Reply, End
         let error_code = ErrorCode::UNSUPPORTED_VERSION;
         (ApiVersionsResponse { error_code, api_keys: only_this, ..Default::default() }, 0)
     };
-    let correlation = context.header.correlation_id;
-    let parts = frame::response(&response, ApiKey::ApiVersions, version, correlation)?;
-    Ok(Reply::Frame { parts, files: Vec::new() })
+    encode(context, &response, version, Vec::new())
 }
 
 fn answer(request: &ApiVersionsRequest, version: i16) -> ApiVersionsResponse {

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use client::wire::kafka::messages::fetch::*;
-use client::wire::kafka::{ErrorCode, Reader, Records, frame};
+use client::wire::kafka::{ErrorCode, Reader, Records};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::fetch_session::{Key, Plan, Reading};
-use super::{Context, Reply, read};
+use super::{Context, Reply, encode, read};
 use crate::cluster::Image;
 use crate::log::segment::FileRange;
 use crate::net::connection::Ended;
@@ -297,7 +297,5 @@ fn respond(context: &Context<'_>, plan: &Plan, answers: Vec<Answer>, uses_ids: b
         }
     }
     let response = FetchResponse { session_id: plan.session, responses, ..Default::default() };
-    let header = context.header;
-    let parts = frame::response(&response, header.api_key, header.api_version, header.correlation_id)?;
-    Ok(Reply::Frame { parts, files })
+    encode(context, &response, context.version(), files)
 }

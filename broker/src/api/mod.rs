@@ -167,9 +167,20 @@ fn read<R: Request>(context: &Context<'_>, mut reader: Reader) -> Result<R, Ende
 }
 
 fn write<M: Message>(context: &Context<'_>, response: &M) -> Result<Reply, Ended> {
-    let header = context.header;
-    let parts = frame::response(response, header.api_key, header.api_version, header.correlation_id)?;
-    Ok(Reply::Frame { parts, files: Vec::new() })
+    encode(context, response, context.version(), Vec::new())
+}
+
+/// The response as it goes to the socket, with what goes there straight from files; counts the errors that it tells.
+fn encode<M: Message>(
+    context: &Context<'_>,
+    response: &M,
+    version: i16,
+    files: Vec<FileRange>,
+) -> Result<Reply, Ended> {
+    let RequestHeader { api_key, correlation_id, .. } = *context.header;
+    let frame = frame::response(response, api_key, version, correlation_id)?;
+    context.broker.metrics.told(api_key, &frame.codes);
+    Ok(Reply::Frame { parts: frame.parts, files })
 }
 
 /// The code that a producer gets for an error of the log.

@@ -208,6 +208,14 @@ fn requests(text: &mut Text, broker: &Broker) {
     for (request, timed) in asked() {
         text.line(name, &[("request", request)], read(&timed.count));
     }
+    let name = "kafka_network_requestmetrics_errors_total";
+    text.kind(name, "counter");
+    for (request, timed) in asked() {
+        for (code, count) in timed.told() {
+            let number = code.0.to_string();
+            text.line(name, &[("request", request), ("error", code.name().unwrap_or(&number))], count);
+        }
+    }
     let name = "kafka_network_requestmetrics_totaltimems";
     text.kind(name, "summary");
     for (request, timed) in asked() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use client::wire::kafka::ApiKey;
+use client::wire::kafka::{ApiKey, ErrorCode};
 
 use super::times::Times;
 use crate::limits;
@@ -22,6 +22,24 @@ pub struct Timed {
     /// How long the clients were told to wait.
     pub throttled_us: AtomicU64,
     pub lately: Times,
+    told: Told,
+}
+
+/// How often each error code was told.
+#[derive(Debug, Default)]
+struct Told {
+    /// Nearly always it is none.
+    fine: AtomicU64,
+    errors: Mutex<BTreeMap<ErrorCode, u64>>,
+}
+
+impl Timed {
+    /// How often each error code was told, `NONE` included.
+    pub fn told(&self) -> BTreeMap<ErrorCode, u64> {
+        let mut told = self.told.errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        told.insert(ErrorCode::NONE, self.told.fine.load(Ordering::Relaxed));
+        told
+    }
 }
 
 /// What one request took.
@@ -106,6 +124,19 @@ impl Metrics {
         add(&timed.total_us, micros(took.total));
         add(&timed.throttled_us, micros(took.throttled));
         timed.lately.note(micros(took.total));
+    }
+
+    /// A response says these error codes so often.
+    pub fn told(&self, key: ApiKey, codes: &[(ErrorCode, u64)]) {
+        let told = &self.of(key).told;
+        for (code, count) in codes {
+            if *code == ErrorCode::NONE {
+                add(&told.fine, *count);
+            } else {
+                let mut errors = told.errors.lock().unwrap_or_else(PoisonError::into_inner);
+                *errors.entry(*code).or_default() += count;
+            }
+        }
     }
 
     /// The requests of one kind.

@@ -59,8 +59,8 @@ impl Field for ErrorCode {
         i16::read(reader, version).map(ErrorCode)
     }
 
-    fn write(&self, writer: &mut Writer, version: i16) {
-        self.0.write(writer, version);
+    fn write(&self, writer: &mut Writer, _version: i16) {
+        writer.error_code(*self);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whole frames: length, header, body.
 
 use super::api::ApiKey;
+use super::error_code::ErrorCode;
 use super::header::{RequestHeader, ResponseHeader};
 use super::message::{Message, Request};
 use super::text::Str;
@@ -25,6 +26,14 @@ pub fn request<R: Request>(
     writer.finish()
 }
 
+/// A response as it goes to the socket.
+#[derive(Debug)]
+pub struct ResponseFrame {
+    pub parts: Vec<Part>,
+    /// How often it says each error code, `NONE` included.
+    pub codes: Vec<(ErrorCode, u64)>,
+}
+
 /// The response to a request of that key, in the version the request had, as it goes to the socket. A body may be
 /// encoded in another version only where the protocol says so: ApiVersions, asked in a version nobody knows, is
 /// answered in version 0.
@@ -33,9 +42,10 @@ pub fn response<M: Message>(
     key: ApiKey,
     version: i16,
     correlation_id: i32,
-) -> Result<Vec<Part>, EncodeError> {
+) -> Result<ResponseFrame, EncodeError> {
     let mut writer = Writer::frame();
     ResponseHeader { correlation_id }.encode(&mut writer, key, version);
     body.encode(&mut writer, version);
-    writer.finish()
+    let codes = writer.take_codes();
+    Ok(ResponseFrame { parts: writer.finish()?, codes })
 }

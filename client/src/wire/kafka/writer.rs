@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::error_code::ErrorCode;
 use super::reader::STRING_BYTES_MAX;
 use super::records::Records;
 
@@ -48,6 +49,7 @@ pub struct Writer {
     framed: bool,
     flexible: bool,
     error: Option<EncodeError>,
+    codes: Vec<(ErrorCode, u64)>,
 }
 
 impl Writer {
@@ -103,6 +105,19 @@ impl Writer {
 
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn error_code(&mut self, code: ErrorCode) {
+        match self.codes.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, count)) => *count += 1,
+            None => self.codes.push((code, 1)),
+        }
+        self.int16(code.0);
+    }
+
+    /// How often each error code was written.
+    pub(crate) fn take_codes(&mut self) -> Vec<(ErrorCode, u64)> {
+        std::mem::take(&mut self.codes)
     }
 
     pub(crate) fn int16(&mut self, value: i16) {

@@ -171,8 +171,8 @@ fn acknowledge(mut socket: TcpStream) -> Result<()> {
     let partition = PartitionProduceResponse::default();
     let topic = TopicProduceResponse { name: "produced".into(), partition_responses: vec![partition] };
     let response = ProduceResponse { responses: vec![topic], ..Default::default() };
-    let parts = client::wire::kafka::frame::response(&response, ProduceRequest::KEY, VERSION, 0)?;
-    let reply = client::wire::kafka::writer::join(&parts);
+    let frame = client::wire::kafka::frame::response(&response, ProduceRequest::KEY, VERSION, 0)?;
+    let reply = client::wire::kafka::writer::join(&frame.parts);
     let mut buffer = vec![0; 1 << 20];
     let (mut skip, mut out) = (0usize, Vec::new());
     let mut head: Vec<u8> = Vec::new();

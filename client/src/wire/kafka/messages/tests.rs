@@ -41,7 +41,7 @@ fn request<R: Request + PartialEq + Debug>(request: R, version: i16, expected: &
 }
 
 fn response<M: Message + PartialEq + Debug>(response: M, key: ApiKey, version: i16, expected: &str) {
-    let frame = frame::response(&response, key, version, CORRELATION_ID);
+    let frame = frame::response(&response, key, version, CORRELATION_ID).map(|frame| frame.parts);
     let header = ResponseHeader { correlation_id: CORRELATION_ID };
     let read_header = |reader: &mut Reader| {
         assert_eq!(ResponseHeader::decode(reader, key, version), Ok(header));
