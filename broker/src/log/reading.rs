@@ -1,5 +1,7 @@
 //! Finding records: by offset, by time.
 
+use client::wire::kafka::batch::HEADER_BYTES;
+
 use super::error::{LogError, ReadError};
 use super::partition_log::PartitionLog;
 use super::segment::{FileRange, Place, Segment};
@@ -14,12 +16,17 @@ pub struct TimestampAndOffset {
 
 /// Looking for one record unpacks its batch; a record larger than this is not looked into.
 const RECORD_BYTES_MAX: usize = 1 << 30;
+/// So many batches without a record are passed over in one read.
+const EMPTY_BATCHES_PASSED_MAX: usize = 1000;
 
 impl PartitionLog {
     /// Where the records from `from` on lie, before `up_to` and in one segment. `None` if there are none.
     ///
     /// The range begins with the batch that holds `from` and has at most `max_bytes`, so its last batch may be cut; only
     /// the first batch is given whole whatever its size, if `min_one_batch` says so.
+    ///
+    /// Empty batches, which compaction leaves, are passed over where the range begins: there are clients that ask for the
+    /// same offset for ever if they get nothing else.
     pub fn read(
         &mut self,
         from: i64,
@@ -31,7 +38,12 @@ impl PartitionLog {
             let (start, end) = (self.log_start_offset, self.end_offset);
             return Err(ReadError::OutOfRange { offset: from, start, end });
         }
-        Ok(self.range_from(from, max_bytes, up_to, min_one_batch)?)
+        let up_to = up_to.min(self.end_offset);
+        if from >= up_to {
+            return Ok(None);
+        }
+        let found = self.find_records(from, up_to)?;
+        Ok(self.range_at(found, max_bytes, up_to, min_one_batch)?)
     }
 
     /// The same without a look at the log's start: what a copy of the log needs.
@@ -42,15 +54,26 @@ impl PartitionLog {
         up_to: i64,
         min_one_batch: bool,
     ) -> Result<Option<FileRange>, LogError> {
-        let up_to = up_to.min(self.end_offset);
-        if from >= up_to {
+        if from >= up_to.min(self.end_offset) {
             return Ok(None);
         }
+        let found = self.find(from)?;
+        self.range_at(found, max_bytes, up_to, min_one_batch)
+    }
+
+    fn range_at(
+        &mut self,
+        found: Option<(i64, Place)>,
+        max_bytes: u64,
+        up_to: i64,
+        min_one_batch: bool,
+    ) -> Result<Option<FileRange>, LogError> {
         let end_offset = self.end_offset;
-        let Some((segment, place)) = self.find(from)? else { return Ok(None) };
-        if place.base_offset >= up_to {
+        let up_to = up_to.min(end_offset);
+        let Some((segment, place)) = found.filter(|(_, place)| place.base_offset < up_to) else {
             return Ok(None);
-        }
+        };
+        let segment = self.segments.get_mut(&segment).expect("just seen");
         let end = if up_to >= end_offset {
             segment.size()
         } else {
@@ -63,18 +86,32 @@ impl PartitionLog {
         Ok((length > 0).then(|| segment.range(place.position, length)))
     }
 
-    /// The first batch that reaches to this offset or beyond it, in whichever segment.
-    fn find(&mut self, offset: i64) -> Result<Option<(&mut Segment, Place)>, LogError> {
+    /// The first batch with records that reaches to this offset or beyond it, or the last one before `up_to`; with the base
+    /// offset of its segment.
+    fn find_records(&mut self, mut offset: i64, up_to: i64) -> Result<Option<(i64, Place)>, LogError> {
+        let mut found = self.find(offset)?;
+        for _ in 0..EMPTY_BATCHES_PASSED_MAX {
+            match found {
+                Some((_, place)) if place.size == HEADER_BYTES as u64 && place.last_offset + 1 < up_to => {
+                    offset = place.last_offset + 1;
+                }
+                _ => break,
+            }
+            found = self.find(offset)?;
+        }
+        Ok(found)
+    }
+
+    /// The first batch that reaches to this offset or beyond it, and the base offset of the segment that has it.
+    fn find(&mut self, offset: i64) -> Result<Option<(i64, Place)>, LogError> {
         let floor = self.segments.range(..=offset).next_back().map_or(i64::MIN, |(base, _)| *base);
         // Compaction may have taken the end of a segment, so the offset may be behind its last batch.
-        let mut found = None;
         for (base, segment) in self.segments.range_mut(floor..) {
             if let Some(place) = segment.seek(offset)? {
-                found = Some((*base, place));
-                break;
+                return Ok(Some((*base, place)));
             }
         }
-        Ok(found.map(|(base, place)| (self.segments.get_mut(&base).expect("just seen"), place)))
+        Ok(None)
     }
 
     /// The first record of this time or later.
