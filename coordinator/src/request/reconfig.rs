@@ -16,7 +16,8 @@ pub struct MembersChange {
 }
 
 impl Service {
-    /// Who the members will be, or why not. The checks and their order are ZooKeeper's.
+    /// Who the members will be, or why not. The checks and their order are ZooKeeper's, but that what is wrong with the members
+    /// is told only to those who may change them: there are numbers of servers that only ZooKeeper takes.
     pub(super) fn change_members(&self, command: &Command<'_>) -> Result<Membership, ErrorCode> {
         let Op::Reconfig { joining, leaving, members, version } = &command.op else {
             return Err(ErrorCode::BadArguments);
@@ -25,11 +26,16 @@ impl Service {
             return Err(ErrorCode::ReconfigDisabled);
         }
         let now = Membership::parse(self.tree.members_text()).map_err(|_| ErrorCode::SystemError)?;
-        if self.ties.changing_members || self.tree.members().before.is_some() {
+        // That a change is settled is proposed with its commit, so whatever is proposed now comes after that.
+        if self.ties.changing_members {
             return Err(ErrorCode::ReconfigInProgress);
         }
         if *version != -1 && *version != self.tree.members().version as i64 {
             return Err(ErrorCode::BadVersion);
+        }
+        let node = self.tree.lookup(CONFIG_NODE).ok_or(ErrorCode::NoNode)?;
+        if !self.settings.auth.skip_acl && !self.tree.permits(node, perms::WRITE, &command.identities) {
+            return Err(ErrorCode::NoAuth);
         }
         let next = match members {
             Some(members) => {
@@ -43,10 +49,6 @@ impl Service {
         if next.voters().count() < 2 || !next.voters().all(grouped) {
             return Err(ErrorCode::BadArguments);
         }
-        let node = self.tree.lookup(CONFIG_NODE).ok_or(ErrorCode::NoNode)?;
-        if !self.settings.auth.skip_acl && !self.tree.permits(node, perms::WRITE, &command.identities) {
-            return Err(ErrorCode::NoAuth);
-        }
         Ok(next)
     }
 }
@@ -57,8 +59,8 @@ fn incremental(mut membership: Membership, joining: &str, leaving: &str) -> Opti
         return None;
     }
     for id in leaving.split(',').map(str::trim).filter(|id| !id.is_empty()) {
-        let id: u8 = id.parse().ok()?;
-        membership.members.retain(|member| member.id != id);
+        let id: i64 = id.parse().ok()?;
+        membership.members.retain(|member| i64::from(member.id) != id);
     }
     for line in joining.split(',').map(str::trim).filter(|line| !line.is_empty()) {
         let (key, value) = line.split_once('=')?;
