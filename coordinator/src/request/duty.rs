@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use client::wire::zk::{ConnectRequest, ConnectResponse, ErrorCode, Request, SessionId, Zxid};
 
+use super::auth::is_session_password;
 use super::command;
 use super::connection::{Phase, Waiting};
 use super::letter::{self, Letter};
@@ -178,25 +179,43 @@ impl Service {
         self.settings.read_only_mode && self.ties.given_up
     }
 
-    /// Whether a client can be served old data. A session that everybody knows goes on only where everybody is.
+    /// Whether a client can be served old data.
     pub(super) fn may_read_only(&self, request: &ConnectRequest<'_>) -> bool {
         self.is_read_only()
             && request.read_only == Some(true)
-            && request.session == SessionId::NONE
             && request.last_zxid_seen <= self.tree.zxid().to_wire()
     }
 
-    /// Opens a session that only this server knows, as long as the connection lasts.
+    /// Serves a session that everybody knows, without keeping it alive; or opens one that only this server knows, as long as
+    /// the connection lasts.
     pub(super) fn open_read_only(&mut self, id: ConnectionId, request: &ConnectRequest<'_>) {
-        self.next_session += 1;
-        let server = u64::from(self.settings.server_id) << 56;
-        let session = SessionId((server | 0xff_ffff << 32 | u64::from(self.next_session)) as i64);
         let timeout_ms = self.negotiate(request.timeout_ms);
         if let Some(connection) = self.clients.get_mut(id) {
             connection.timeout_ms = timeout_ms;
             connection.read_only = Some(true);
         }
-        self.attach(id, session);
+        let server = u64::from(self.settings.server_id) << 56;
+        let session = request.session;
+        if session == SessionId::NONE {
+            self.next_session += 1;
+            let session = SessionId((server | 0xff_ffff << 32 | u64::from(self.next_session)) as i64);
+            self.attach(id, session);
+        } else if !is_session_password(self.tree.secret(), session, request.password) {
+            self.tell_expired(id);
+        } else if self.tree.sessions().get(session).is_some() {
+            self.replace_connection(id, session);
+        } else if session.0 as u64 >> 56 == server >> 56 {
+            // It began here, and is over: it was local, and went with the leader.
+            self.tell_expired(id);
+        } else {
+            // It may have begun after the last that this server heard.
+            self.clients.close(id);
+        }
+    }
+
+    /// Whether everybody knows this connection's session.
+    fn is_known(&self, id: ConnectionId) -> bool {
+        self.clients.get(id).is_some_and(|connection| self.tree.sessions().get(connection.session).is_some())
     }
 
     /// Reads are answered from what there is; everything else has to wait for a quorum.
@@ -209,13 +228,16 @@ impl Service {
         now: Now,
     ) {
         match request {
-            Some(Request::CloseSession) => {
+            Some(Request::CloseSession) if !self.is_known(id) => {
                 self.clients.reply(id, xid, self.tree.zxid().to_wire(), |_| {});
                 self.clients.close(id);
             }
             Some(request)
                 if command::is_write(request)
-                    || matches!(request, Request::Sync { .. } | Request::Reconfig { .. }) =>
+                    || matches!(
+                        request,
+                        Request::Sync { .. } | Request::Reconfig { .. } | Request::CloseSession
+                    ) =>
             {
                 self.clients.reply_error(id, xid, self.tree.zxid().to_wire(), ErrorCode::NotReadOnly);
             }
