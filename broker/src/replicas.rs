@@ -35,6 +35,8 @@ pub enum Isolation {
 pub struct Found {
     /// `None`: nothing there yet.
     pub range: Option<FileRange>,
+    /// See [`crate::log::PartitionLog::is_behind`].
+    pub is_behind: bool,
     pub high_watermark: i64,
     pub last_stable_offset: i64,
     pub log_start_offset: i64,
@@ -176,8 +178,8 @@ impl Replica {
         };
         let range =
             log.read(offset, bytes_max, up_to, min_one_batch).map_err(|error| self.read_error(&error))?;
-        let log_start_offset = log.log_start_offset();
-        Ok(Found { range, high_watermark, last_stable_offset, log_start_offset })
+        let (log_start_offset, is_behind) = (log.log_start_offset(), log.is_behind(offset, up_to));
+        Ok(Found { range, is_behind, high_watermark, last_stable_offset, log_start_offset })
     }
 
     /// The error that a reader gets; what the disk did is noted.

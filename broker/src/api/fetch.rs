@@ -28,6 +28,8 @@ struct Answer {
     key: Key,
     data: PartitionData,
     range: Option<FileRange>,
+    /// Waiting would not make it more.
+    is_final: bool,
 }
 
 pub(super) async fn handle(context: &Context<'_>, reader: Reader) -> Result<Reply, Ended> {
@@ -84,8 +86,9 @@ async fn wait_and_read(context: &Context<'_>, request: &FetchRequest, plan: &Pla
         let answers = read_all(context, request, plan, &image).await;
         let bytes: u64 =
             answers.iter().filter_map(|answer| answer.range.as_ref()).map(|range| range.length).sum();
-        let failed = answers.iter().any(|answer| answer.data.error_code != ErrorCode::NONE);
-        let is_over = bytes >= bytes_min || failed || plan.readings.is_empty() || Instant::now() >= deadline;
+        let is_final = answers.iter().any(|answer| answer.is_final);
+        let is_over =
+            bytes >= bytes_min || is_final || plan.readings.is_empty() || Instant::now() >= deadline;
         if is_over {
             return answers;
         }
@@ -119,16 +122,17 @@ async fn read_all(context: &Context<'_>, request: &FetchRequest, plan: &Plan, im
     let mut has_records = false;
     for reading in &plan.readings {
         let answer = read_one(context, request, reading, image, left, !has_records).await;
-        let (data, range) = answer.unwrap_or_else(|error_code| {
+        let answer = answer.unwrap_or_else(|error_code| {
             let topic = name_of(image, &reading.key);
             context.broker.metrics.count_failure(topic, |traffic| add(&traffic.fetches_failed, 1));
-            (refused(image, reading, error_code), None)
+            let data = refused(image, reading, error_code);
+            Answer { key: reading.key.clone(), data, range: None, is_final: true }
         });
-        if let Some(range) = &range {
+        if let Some(range) = &answer.range {
             has_records = true;
             left = left.saturating_sub(range.length);
         }
-        answers.push(Answer { key: reading.key.clone(), data, range });
+        answers.push(answer);
     }
     answers
 }
@@ -140,14 +144,15 @@ async fn read_one(
     image: &Image,
     left: u64,
     is_first: bool,
-) -> Result<(PartitionData, Option<FileRange>), ErrorCode> {
+) -> Result<Answer, ErrorCode> {
+    let key = reading.key.clone();
     let wanted = &reading.wanted;
     let replica = replica(context, image, &reading.key)?;
     let known_epoch = Some(wanted.current_leader_epoch).filter(|&epoch| epoch >= 0);
     let isolation = if request.isolation_level == 1 { Isolation::Committed } else { Isolation::Uncommitted };
     let bytes_max = (wanted.partition_max_bytes.max(0) as u64).min(left);
-    if let Some(diverging) = diverging(&replica, wanted, known_epoch)? {
-        return Ok((PartitionData { diverging_epoch: diverging, ..empty(reading) }, None));
+    if let Some(data) = diverging(&replica, reading, known_epoch)? {
+        return Ok(Answer { key, data, range: None, is_final: true });
     }
     let found = replica.read(wanted.fetch_offset, bytes_max, is_first, known_epoch, isolation)?;
     let range = match found.range {
@@ -170,7 +175,7 @@ async fn read_one(
         aborted_transactions,
         ..empty(reading)
     };
-    Ok((data, range))
+    Ok(Answer { key, data, range, is_final: found.is_behind })
 }
 
 /// The topic's name; an id may be of none.
@@ -189,18 +194,25 @@ fn replica(context: &Context<'_>, image: &Image, key: &Key) -> Result<Arc<Replic
 /// Where the reader's log and ours part, if they do.
 fn diverging(
     replica: &Replica,
-    wanted: &FetchPartition,
+    reading: &Reading,
     known_epoch: Option<i32>,
-) -> Result<Option<EpochEndOffset>, ErrorCode> {
+) -> Result<Option<PartitionData>, ErrorCode> {
+    let wanted = &reading.wanted;
     if wanted.last_fetched_epoch < 0 {
         return Ok(None);
     }
-    replica.with_log(known_epoch, |log, _| {
+    replica.with_log(known_epoch, |log, leadership| {
         let Some(end) = log.end_offset_for_epoch(wanted.last_fetched_epoch) else {
             return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
         };
         let parts = end.epoch < wanted.last_fetched_epoch || end.end_offset < wanted.fetch_offset;
-        Ok(parts.then_some(EpochEndOffset { epoch: end.epoch, end_offset: end.end_offset }))
+        Ok(parts.then(|| PartitionData {
+            diverging_epoch: EpochEndOffset { epoch: end.epoch, end_offset: end.end_offset },
+            high_watermark: leadership.high_watermark(),
+            last_stable_offset: log.last_stable_offset(),
+            log_start_offset: log.log_start_offset(),
+            ..empty(reading)
+        }))
     })
 }
 
@@ -260,7 +272,7 @@ fn respond(context: &Context<'_>, plan: &Plan, answers: Vec<Answer>, uses_ids: b
     let (image, metrics) = (context.broker.image(), &context.broker.metrics);
     let mut ranges = std::collections::BTreeMap::new();
     let mut said: Vec<(Key, PartitionData)> = Vec::with_capacity(answers.len());
-    for Answer { key, mut data, range } in answers {
+    for Answer { key, mut data, range, .. } in answers {
         let topic = name_of(&image, &key);
         match topic.filter(|_| data.error_code == ErrorCode::NONE) {
             Some(topic) => metrics.count(topic, |traffic| {

@@ -46,7 +46,14 @@ impl PartitionLog {
         Ok(self.range_at(found, max_bytes, up_to, min_one_batch)?)
     }
 
-    /// The same without a look at the log's start: what a copy of the log needs.
+    /// Whether this offset lies in an earlier segment than the end of what may be read: a reader there gets the rest of that
+    /// segment, however little it is, for more does not come.
+    pub fn is_behind(&self, offset: i64, up_to: i64) -> bool {
+        let segment_of = |at| self.segments.range(..=at).next_back().map(|(base, _)| *base);
+        offset < up_to && segment_of(offset) < segment_of(up_to)
+    }
+
+    /// Like [`PartitionLog::read`], without a look at the log's start: what a copy of the log needs.
     pub(super) fn range_from(
         &mut self,
         from: i64,

@@ -410,6 +410,8 @@ fn a_reader_gets_records_and_not_only_empty_batches() {
     }
     assert!(empty > 1, "each copy ends with one");
     assert!(bench.batches().iter().all(|batch| batch.header().record_count > 0), "readers see none");
+    let is_behind = |offset| bench.log.lock().expect("free").is_behind(offset, 81);
+    assert_eq!([0, 80, 81].map(is_behind), [true, true, false], "the newest segment has nothing yet");
     assert_eq!(bench.offsets(), [78, 79, 80]);
 }
 
